@@ -1,5 +1,5 @@
 import type { ErrorCode } from "@autonomis/contract/errors.ts"
-import type { ExecRequest, HandsErrorKind } from "./hands.ts"
+import type { ExecRequest, ExecResult, HandsErrorKind, HandsFile, HandsStat } from "./hands.ts"
 import type { RunUsage, TranscriptMessage } from "./transcript.ts"
 
 /**
@@ -94,6 +94,14 @@ export type HandsCall =
   | { method: "remove"; path: string; recursive: boolean }
   | { method: "rename"; from: string; to: string }
 
+/** What a hands call came to; `method` is that of the call. */
+export type HandsValue =
+  | { method: "exec"; result: ExecResult }
+  | { method: "readFile"; result: HandsFile }
+  | { method: "stat"; result: HandsStat }
+  | { method: "list"; result: (HandsStat & { name: string })[] }
+  | { method: "writeFile" | "mkdir" | "remove" | "rename"; result: null }
+
 /** A model of the catalogue, for `GET models` and for judging names. Prices in USD per million tokens. */
 export interface CatalogueModel {
   id: string
@@ -109,7 +117,7 @@ export type ToWorker =
   | { type: "run"; spec: RunSpec }
   | { type: "cancel"; runId: string }
   | { type: "hands.output"; callId: number; chunk: string }
-  | { type: "hands.result"; callId: number; value: unknown }
+  | { type: "hands.result"; callId: number; value: HandsValue }
   | { type: "hands.error"; callId: number; kind: HandsErrorKind; message: string }
   | { type: "reserve.answer"; callId: number; answer: ReserveAnswer }
   | { type: "settle.done"; callId: number }
@@ -126,5 +134,6 @@ export type FromWorker =
   | { type: "reserve"; runId: string; callId: number; request: ReserveRequest }
   /** `usage` null: the call was given up before it reached the provider; the reservation is let go. */
   | { type: "settle"; runId: string; callId: number; reserveCallId: number; usage: RunUsage | null }
-  | { type: "answer"; callId: number; value: unknown }
+  | { type: "catalogue.answer"; callId: number; models: CatalogueModel[] }
+  | { type: "test-model.answer"; callId: number; result: { ok: boolean; error?: string } }
   | { type: "pong"; callId: number }

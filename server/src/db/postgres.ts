@@ -1,0 +1,51 @@
+import { Kysely, PostgresDialect } from "kysely"
+import pg from "pg"
+import { type BatchRows, checkRows, type Database, type Step } from "./database.ts"
+import type { Schema } from "./schema.ts"
+
+const POOL_SIZE = 10
+const INT8 = 20
+const NUMERIC = 1700
+
+/**
+ * Opens a pool; connects at the first query. `onError` hears of idle connections that broke, which pg would otherwise
+ * throw into the process. `schema` puts all tables into a schema of that name (tests).
+ */
+export function openPostgres(url: string, onError: (error: Error) => void, schema?: string): Database {
+  const types = new pg.TypeOverrides()
+  types.setTypeParser(INT8, Number)
+  types.setTypeParser(NUMERIC, Number)
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: POOL_SIZE,
+    types,
+    connectionTimeoutMillis: 10_000,
+    ...(schema === undefined ? {} : { options: `-c search_path=${schema}` }),
+  })
+  pool.on("error", onError)
+  const kysely = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) })
+  return {
+    dialect: "postgres",
+    read: kysely,
+    kysely,
+    batch<const S extends readonly Step[]>(steps: S) {
+      return kysely.transaction().execute(async (trx) => {
+        const answers: unknown[][] = []
+        for (const step of steps) {
+          const compiled = step.query.compile()
+          const result = await trx.executeQuery(compiled)
+          const returns = result.rows.length > 0 || result.numAffectedRows === undefined
+          checkRows(step, returns ? result.rows.length : Number(result.numAffectedRows))
+          answers.push(result.rows)
+        }
+        return answers as BatchRows<S>
+      })
+    },
+    async backup() {
+      throw new Error("a PostgreSQL database is backed up with pg_dump")
+    },
+    async [Symbol.asyncDispose]() {
+      await kysely.destroy()
+    },
+  }
+}

@@ -1,0 +1,140 @@
+import { backup, DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite"
+import { Kysely, SqliteAdapter, SqliteDialect } from "kysely"
+import { type BatchRows, checkRows, type Database, type Step } from "./database.ts"
+import type { Schema } from "./schema.ts"
+
+const JOBS_A_COMMIT = 200
+const STATEMENTS_KEPT = 500
+
+interface Statement {
+  reader: boolean
+  all(parameters: readonly unknown[]): unknown[]
+  run(parameters: readonly unknown[]): { changes: number | bigint; lastInsertRowid: number | bigint }
+  iterate(parameters: readonly unknown[]): IterableIterator<unknown>
+}
+
+/** node:sqlite takes an object in first place as named parameters and stores a missing one as null: refuse both. */
+function bind(value: unknown): SQLInputValue {
+  if (value === undefined || value === null) return null
+  if (typeof value === "boolean") return value ? 1 : 0
+  if (typeof value === "string" || typeof value === "number" || typeof value === "bigint") return value
+  if (value instanceof Uint8Array) return value
+  throw new TypeError("cannot bind an object")
+}
+
+function preparer(raw: DatabaseSync): (text: string) => Statement {
+  const kept = new Map<string, Statement>()
+  return (text) => {
+    // A transaction that reads before it writes would fail at once when another wrote in between.
+    const query = text === "begin" ? "begin immediate" : text
+    const known = kept.get(query)
+    if (known) return known
+    const statement: StatementSync = raw.prepare(query)
+    const made: Statement = {
+      reader: statement.columns().length > 0,
+      all: (parameters) => statement.all(...parameters.map(bind)),
+      run: (parameters) => statement.run(...parameters.map(bind)),
+      iterate: (parameters) => statement.iterate(...parameters.map(bind)),
+    }
+    if (kept.size > STATEMENTS_KEPT) kept.clear()
+    kept.set(query, made)
+    return made
+  }
+}
+
+class TransactionalAdapter extends SqliteAdapter {
+  override get supportsTransactionalDdl(): boolean {
+    return true
+  }
+}
+
+class Dialect extends SqliteDialect {
+  override createAdapter(): SqliteAdapter {
+    return new TransactionalAdapter()
+  }
+}
+
+/** Opens or makes the database file. Throws what node:sqlite throws when the file is not one or cannot be written. */
+export function openSqlite(file: string): Database {
+  const raw = new DatabaseSync(file, { timeout: 5000 })
+  raw.exec(
+    "pragma journal_mode=wal; pragma synchronous=full; pragma cache_size=-16000; pragma journal_size_limit=67108864",
+  )
+  const prepare = preparer(raw)
+  const kysely = new Kysely<Schema>({ dialect: new Dialect({ database: { prepare, close: () => raw.close() } }) })
+
+  const rawRead = new DatabaseSync(file, { timeout: 5000, readOnly: true })
+  const read = new Kysely<Schema>({
+    dialect: new Dialect({ database: { prepare: preparer(rawRead), close: () => rawRead.close() } }),
+  })
+
+  interface Job {
+    run(): unknown
+    resolve(value: unknown): void
+    reject(error: unknown): void
+  }
+  const jobs: Job[] = []
+
+  async function flush(): Promise<void> {
+    // The lock that Kysely's own transactions take: nothing slips into another's transaction.
+    await kysely.connection().execute(async () => {
+      const now = jobs.splice(0, JOBS_A_COMMIT)
+      if (jobs.length > 0) setImmediate(() => void flush())
+      const answers: (() => void)[] = []
+      try {
+        raw.exec("begin immediate")
+        for (const job of now) {
+          raw.exec("savepoint job")
+          try {
+            const value = job.run()
+            answers.push(() => job.resolve(value))
+          } catch (error) {
+            raw.exec("rollback to job")
+            answers.push(() => job.reject(error))
+          }
+          raw.exec("release job")
+        }
+        raw.exec("commit")
+      } catch (error) {
+        if (raw.isTransaction) raw.exec("rollback")
+        for (const job of now) job.reject(error)
+        return
+      }
+      for (const answer of answers) answer()
+    })
+  }
+
+  function runSteps(steps: readonly Step[]): unknown[][] {
+    return steps.map((step) => {
+      const compiled = step.query.compile()
+      const statement = prepare(compiled.sql)
+      if (statement.reader) {
+        const rows = statement.all(compiled.parameters)
+        checkRows(step, rows.length)
+        return rows
+      }
+      checkRows(step, Number(statement.run(compiled.parameters).changes))
+      return []
+    })
+  }
+
+  return {
+    dialect: "sqlite",
+    read,
+    kysely,
+    batch<const S extends readonly Step[]>(steps: S) {
+      return new Promise<BatchRows<S>>((resolve, reject) => {
+        jobs.push({ run: () => runSteps(steps), resolve: (value) => resolve(value as BatchRows<S>), reject })
+        if (jobs.length === 1) setImmediate(() => void flush())
+      })
+    },
+    async backup(path) {
+      // From the writing connection: from another it starts anew with each write.
+      await kysely.connection().execute(() => backup(raw, path, { rate: 1000 }))
+    },
+    async [Symbol.asyncDispose]() {
+      await read.destroy()
+      await kysely.destroy()
+    },
+  }
+}

@@ -1,0 +1,97 @@
+import type { BodyOf, Endpoint, ParamsOf, QueryOf } from "@autonomis/contract/endpoint.ts"
+import type { Limits } from "@autonomis/contract/plans.ts"
+import type { FastifyReply, FastifyRequest } from "fastify"
+import type { z } from "zod"
+
+/** Who calls, as their key says. A dashboard's cookie counts as the key it was opened with. */
+export interface Principal {
+  kind: "admin" | "user" | "agent"
+  /** SHA-256 of the key, hex. */
+  keyHash: string
+  /** Null for an administrator. */
+  userId: string | null
+  /** Set for an agent's key alone. */
+  agentId: string | null
+  suspended: boolean
+  limits: Limits | null
+  /** An administrator who looks at an account as its user. */
+  impersonatedBy: string | null
+}
+
+/** The user in the path, found once at the edge; everything below uses the opaque id. */
+export interface UserRef {
+  id: string
+  name: string
+  tier: string
+  state: "active" | "suspended"
+  limits: Limits
+}
+
+export interface AgentRef {
+  id: string
+  name: string
+}
+
+/** What `http/` asks of the domains. Lookups take the same time whether or not there is something to find. */
+export interface Directory {
+  authenticate(key: string): Promise<Principal | null>
+  user(name: string): Promise<UserRef | null>
+  agent(userId: string, name: string): Promise<AgentRef | null>
+  /** Aborts when the key is revoked, expires, or its user is suspended or deleted. */
+  watch(principal: Principal): AbortSignal
+}
+
+/** Who did something and from where; goes into the audit. */
+export interface Origin {
+  /** `admin`, `user:ada`, `agent:ada/manager`; `admin as user:ada` for one who looks at an account. */
+  actor: string
+  ip: string | null
+  requestId: string
+}
+
+interface Base<E> {
+  /** Null on public endpoints alone. */
+  principal: Principal | null
+  origin: Origin
+  /** Aborts when the client went away or its key died. */
+  signal: AbortSignal
+  params: ParamsOf<E>
+  query: QueryOf<E>
+  body: BodyOf<E>
+  request: FastifyRequest
+  reply: FastifyReply
+}
+
+/** What a handler gets: the checked input, and the user and agent where the path names them. */
+export type Context<E> = Base<E> &
+  (ParamsOf<E> extends { user: string } ? { user: UserRef } : unknown) &
+  (ParamsOf<E> extends { agent: string } ? { agent: AgentRef } : unknown)
+
+/** An answer with another status than the usual one, or with headers. `body` undefined: no content. */
+export class Answer<T> {
+  readonly status: number
+  readonly body: T
+  readonly headers: Record<string, string>
+  constructor(status: number, body: T, headers: Record<string, string> = {}) {
+    this.status = status
+    this.body = body
+    this.headers = headers
+  }
+}
+
+/** The handler wrote to `reply.raw` itself (streams, files). */
+export const SENT = Symbol("sent")
+
+export interface Route {
+  endpoint: Endpoint
+  handle(context: Context<Endpoint>): Promise<unknown>
+}
+
+/** Ties a handler to its line of the contract. Throws `AppError`s; returns the body, an `Answer`, or `SENT`. */
+export function endpoint<P extends z.ZodObject, Q extends z.ZodObject, B extends z.ZodType, A extends z.ZodType>(
+  definition: Endpoint<P, Q, B, A>,
+  handle: (context: Context<Endpoint<P, Q, B, A>>) => Promise<z.output<A> | Answer<z.output<A>> | typeof SENT>,
+): Route {
+  // The runner parses every input by `definition` before it calls, so the context has the types that it names.
+  return { endpoint: definition as unknown as Endpoint, handle: handle as unknown as Route["handle"] }
+}

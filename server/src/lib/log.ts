@@ -1,0 +1,27 @@
+export type LogLevel = "debug" | "info" | "warn" | "error"
+export type LogFields = Record<string, unknown>
+
+/** The platform's own log. Fields are data: an `Error` is written with its stack and causes, everything on one line. */
+export interface Logger {
+  debug(message: string, fields?: LogFields): void
+  info(message: string, fields?: LogFields): void
+  warn(message: string, fields?: LogFields): void
+  error(message: string, fields?: LogFields): void
+}
+
+/** Writes one JSON object a line; `JSON.stringify` escapes what could break a line or a terminal below U+0020. */
+export function jsonLogger(write: (line: string) => void, now: () => number, least: LogLevel = "info"): Logger {
+  const order: LogLevel[] = ["debug", "info", "warn", "error"]
+  const at = (level: LogLevel) => (message: string, fields?: LogFields) => {
+    if (order.indexOf(level) < order.indexOf(least)) return
+    write(`${JSON.stringify({ time: new Date(now()).toISOString(), level, message, ...fields }, plain)}\n`)
+  }
+  return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") }
+}
+
+function plain(_key: string, value: unknown): unknown {
+  if (!(value instanceof Error)) return typeof value === "bigint" ? String(value) : value
+  return { name: value.name, message: value.message, stack: value.stack, cause: value.cause }
+}
+
+export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} }
