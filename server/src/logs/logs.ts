@@ -1,0 +1,166 @@
+import type { LogEntry } from "@autonomis/contract/usage.ts"
+import type { Database } from "../db/database.ts"
+import type { Clock } from "../lib/clock.ts"
+import type { Logger } from "../lib/log.ts"
+import { oneLine } from "./escape.ts"
+import { insertLines, type LogFilter, type LogRow, newestId, readAfter, readTail } from "./store.ts"
+
+export type { LogFilter } from "./store.ts"
+
+/** One line for an account's log (or, without a user, the platform's). Values of secrets must be masked already. */
+export interface LogLine {
+  userId: string | null
+  agentId?: string | null
+  agentName?: string | null
+  runId?: string | null
+  level: LogEntry["level"]
+  source: LogEntry["source"]
+  message: string
+}
+
+export interface Logs extends AsyncDisposable {
+  /** Takes a line and returns at once; it is stored with others soon after. Never throws. */
+  write(line: LogLine): void
+  /** The newest `tail` lines that pass the filter, the oldest of them first. Stored lines and those just written. */
+  tail(filter: LogFilter, tail: number): Promise<StoredLine[]>
+  /** The id of the newest line of all: from here on `follow` gives what is new. */
+  newest(): Promise<number>
+  /** What comes after `afterId`, as it comes, until the signal aborts. */
+  follow(filter: LogFilter, afterId: number, signal: AbortSignal): AsyncGenerator<StoredLine[]>
+  /** Resolves when everything written so far is stored. */
+  flush(): Promise<void>
+}
+
+export interface StoredLine {
+  id: number
+  entry: LogEntry
+}
+
+export interface LogsOptions {
+  db: Database
+  clock: Clock
+  /** Where it is told that lines could not be stored. */
+  log?: Logger
+  /** How often lines of other servers on the same database are looked for. */
+  pollMs?: number
+}
+
+const MAX_MESSAGE = 8192
+const MAX_WAITING = 20_000
+const GROUP = 500
+const FLUSH_AFTER_MS = 100
+/** Ids below the newest that may still come to light: PostgreSQL gives ids before it commits. */
+const OVERLAP = { sqlite: 0, postgres: 2000 }
+
+export function createLogs({ db, clock, log, pollMs = 1000 }: LogsOptions): Logs {
+  let waiting: LogRow[] = []
+  let dropped = 0
+  let timer: NodeJS.Timeout | null = null
+  let flushing: Promise<void> | null = null
+  let closed = false
+  const followers = new Set<() => void>()
+
+  function write(line: LogLine): void {
+    if (closed) return
+    if (waiting.length >= MAX_WAITING) {
+      dropped++
+      return
+    }
+    waiting.push({
+      user_id: line.userId,
+      agent_id: line.agentId ?? null,
+      agent_name: line.agentName ?? null,
+      run_id: line.runId ?? null,
+      level: line.level,
+      source: line.source,
+      message: oneLine(line.message.replace(/\r?\n$/, ""), MAX_MESSAGE),
+      created_at: clock.now(),
+    })
+    timer ??= setTimeout(() => void flush(), FLUSH_AFTER_MS)
+  }
+
+  async function flush(): Promise<void> {
+    while (flushing) await flushing
+    if (timer) clearTimeout(timer)
+    timer = null
+    if (waiting.length === 0) return
+    flushing = store().finally(() => {
+      flushing = null
+    })
+    await flushing
+  }
+
+  async function store(): Promise<void> {
+    const rows = waiting
+    waiting = []
+    if (dropped > 0) rows.push(note(`${dropped} log lines were dropped: they came faster than they could be stored`))
+    dropped = 0
+    try {
+      for (let i = 0; i < rows.length; i += GROUP) await insertLines(db, rows.slice(i, i + GROUP))
+    } catch (error) {
+      log?.error("log lines could not be stored", { lines: rows.length, error })
+    }
+    for (const wake of followers) wake()
+  }
+
+  const note = (message: string): LogRow => ({
+    user_id: null,
+    agent_id: null,
+    agent_name: null,
+    run_id: null,
+    level: "warn",
+    source: "platform",
+    message,
+    created_at: clock.now(),
+  })
+
+  return {
+    write,
+    flush,
+    async tail(filter, tail) {
+      await flush()
+      return await readTail(db, filter, tail)
+    },
+    async newest() {
+      await flush()
+      return await newestId(db)
+    },
+    async *follow(filter, afterId, signal) {
+      let from = afterId
+      const seen = new Set<number>()
+      while (!signal.aborted) {
+        // Listening begins before the look, so that what is stored in between wakes it.
+        const woken = nextWake(followers, pollMs, signal)
+        const lines = await readAfter(db, filter, Math.max(afterId, from - OVERLAP[db.dialect]))
+        const fresh = lines.filter((line) => line.id > afterId && !seen.has(line.id))
+        for (const { id } of fresh) {
+          seen.add(id)
+          from = Math.max(from, id)
+        }
+        for (const id of seen) if (id < from - OVERLAP[db.dialect]) seen.delete(id)
+        if (fresh.length > 0) yield fresh
+        else await woken
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      closed = true
+      await flush()
+    },
+  }
+}
+
+/** Resolves at the next store, after `pollMs`, or when the signal aborts; leaves nothing behind. */
+function nextWake(followers: Set<() => void>, pollMs: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer)
+      followers.delete(done)
+      signal.removeEventListener("abort", done)
+      resolve()
+    }
+    const timer = setTimeout(done, pollMs)
+    followers.add(done)
+    signal.addEventListener("abort", done)
+    if (signal.aborted) done()
+  })
+}
