@@ -1,5 +1,5 @@
 import { z } from "zod"
-import { define, Time, UserParams } from "./common.ts"
+import { define, Name, Time, UserParams } from "./common.ts"
 
 export const PlatformStatus = z
   .object({
@@ -17,7 +17,27 @@ export type PlatformStatus = z.infer<typeof PlatformStatus>
 
 const Paused = z.strictObject({ paused: z.boolean() })
 
+/** Who calls: what the dashboard shows first. */
+export const Me = z
+  .object({
+    kind: z.enum(["admin", "user", "agent"]),
+    user: Name.nullable().meta({ description: "Null for an administrator." }),
+    agent: Name.nullable().meta({ description: "Set for an agent's key alone." }),
+    impersonated_by: z.string().nullable().meta({ description: "An administrator who looks at this account." }),
+  })
+  .meta({ id: "Me" })
+export type Me = z.infer<typeof Me>
+
 export const platform = {
+  me: define("Platform", {
+    id: "me.get",
+    call: "GET /me",
+    access: "any",
+    summary: "Who am I",
+    description: "Whose key or sign-in this request came with.",
+    answer: Me,
+    example: {},
+  }),
   status: define("Platform", {
     id: "platform.status",
     call: "GET /status",
