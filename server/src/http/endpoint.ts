@@ -2,6 +2,7 @@ import type { BodyOf, Endpoint, ParamsOf, QueryOf } from "@autonomis/contract/en
 import type { Limits } from "@autonomis/contract/plans.ts"
 import type { FastifyReply, FastifyRequest } from "fastify"
 import type { z } from "zod"
+import type { Step } from "../db/database.ts"
 
 /** Who calls, as their key says. A dashboard's cookie counts as the key it was opened with. */
 export interface Principal {
@@ -49,12 +50,26 @@ export interface Origin {
   requestId: string
 }
 
+/**
+ * What a handler may know of the request's `Idempotency-Key`. The runner keeps and replays whole answers by itself; only
+ * who starts a run looks here:
+ * - `runId` null: the first request with this key. Put `bindRun(id)` into the batch that makes the run's row.
+ * - `runId` set (on endpoints that produce SSE alone): a repeat. Start nothing; stream that run from its beginning.
+ */
+export interface Idempotency {
+  key: string
+  runId: string | null
+  bindRun(runId: string): Step
+}
+
 interface Base<E> {
   /** Null on public endpoints alone. */
   principal: Principal | null
   origin: Origin
   /** Aborts when the client went away or its key died. */
   signal: AbortSignal
+  /** Null without an `Idempotency-Key`. */
+  idempotency: Idempotency | null
   params: ParamsOf<E>
   query: QueryOf<E>
   body: BodyOf<E>
