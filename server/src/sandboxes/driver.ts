@@ -91,7 +91,11 @@ export interface WorkspaceFiles {
   /** At most `limit` entries in name order, those after `after` (a name) if given. */
   list(path: string, options: { limit: number; after?: string }, signal: AbortSignal): Promise<FileEntry[]>
   /** A byte range of a regular file (`end` is exclusive); `stat` is of the very file that is read. */
-  read(path: string, range: { start: number; end: number } | null, signal: AbortSignal): Promise<{ stat: FileStat; body: Readable }>
+  read(
+    path: string,
+    range: { start: number; end: number } | null,
+    signal: AbortSignal,
+  ): Promise<{ stat: FileStat; body: Readable }>
   /** Atomic: a temporary file, then rename. Makes missing folders. `created` tells a new file from a replaced one. */
   write(
     path: string,
