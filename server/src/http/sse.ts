@@ -45,6 +45,11 @@ function keepAwake(stream: SseStream): void {
   })
 }
 
+/** Ends every stream: the server is stopping. */
+export function closeAllSse(): void {
+  for (const stream of [...open]) stream.close()
+}
+
 /** Answers with server-sent events; the headers go out at once. The handler returns `SENT` when it is done with it. */
 export function openSse({ request, reply, signal }: SseContext): SseStream {
   reply.hijack()
