@@ -55,13 +55,20 @@ export async function startPostgres(): Promise<TestPostgres> {
   const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()))
   await ready(child)
   child.unref()
+  const remove = () => rmSync(folder, { recursive: true, force: true, maxRetries: 3 })
+  const atExit = () => {
+    child.kill("SIGQUIT")
+    remove()
+  }
+  process.once("exit", atExit)
   return {
     url: `postgres://postgres@localhost/postgres?host=${encodeURIComponent(folder)}`,
     async [Symbol.asyncDispose]() {
       child.ref()
       child.kill("SIGQUIT")
       await ended
-      rmSync(folder, { recursive: true, force: true })
+      process.off("exit", atExit)
+      remove()
     },
   }
 }
