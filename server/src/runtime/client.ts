@@ -1,5 +1,13 @@
 import type { Hands } from "./hands.ts"
-import type { CatalogueModel, Credentials, ReserveAnswer, ReserveRequest, RunEvent, RunOutcome, RunSpec } from "./protocol.ts"
+import type {
+  CatalogueModel,
+  Credentials,
+  ReserveAnswer,
+  ReserveRequest,
+  RunEvent,
+  RunOutcome,
+  RunSpec,
+} from "./protocol.ts"
 import type { RunUsage } from "./transcript.ts"
 
 /** What the main thread does for one run. Calls come in order; `settle` comes once for each granted `reserve`. */

@@ -40,7 +40,11 @@ export const RunUsage = z.object({
 export type RunUsage = z.infer<typeof RunUsage>
 
 export const TranscriptMessage = z.discriminatedUnion("role", [
-  z.object({ v: z.literal(1), role: z.literal("user"), content: z.array(z.discriminatedUnion("type", [TextPart, ImagePart])) }),
+  z.object({
+    v: z.literal(1),
+    role: z.literal("user"),
+    content: z.array(z.discriminatedUnion("type", [TextPart, ImagePart])),
+  }),
   z.object({
     v: z.literal(1),
     role: z.literal("assistant"),

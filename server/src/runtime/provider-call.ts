@@ -1,0 +1,214 @@
+import type { Api, AssistantMessage, Model, SimpleStreamOptions, TranscriptContext } from "@earendil-works/pi-ai"
+import { createGuardedFetch, type GuardedFetchError, type GuardedFetchOptions } from "../lib/guarded-fetch.ts"
+import { RunFailure } from "./failure.ts"
+import { withGuard } from "./guard.ts"
+import type { ResolvedModel } from "./models.ts"
+import type { Pi } from "./pi/load.ts"
+import { MAX_ARGUMENT_BYTES, type RuntimeSettings } from "./settings.ts"
+import { createWireFilter } from "./wire-filter.ts"
+
+export interface CallRequest {
+  context: TranscriptContext
+  /** All that the provider may write, thinking included. */
+  maxTokens: number
+  thinking: "off" | "low" | "medium" | "high"
+  stop: string[]
+  /** Opaque; routes calls of one session to the same cache. */
+  cacheKey: string
+  signal: AbortSignal
+  onText: (delta: string) => void
+  onThinking: (delta: string) => void
+}
+
+/** How a call went on the wire, apart from what the client made of it. */
+export interface Wire {
+  /** Null when no answer came. */
+  status: number | null
+  retryAfterMs: number | null
+  failure: GuardedFetchError | null
+}
+
+export interface CallResult {
+  message: AssistantMessage
+  wire: Wire
+}
+
+export interface CallDeps {
+  pi: Pi
+  resolved: ResolvedModel
+  settings: RuntimeSettings
+  /** See `GuardedFetchOptions.resolve`. */
+  resolve?: GuardedFetchOptions["resolve"]
+}
+
+/** One request to a provider. Never throws for what the provider does: the message's `stopReason` tells. */
+export async function callProvider(deps: CallDeps, request: CallRequest): Promise<CallResult> {
+  const { resolved, settings } = deps
+  const { model } = resolved
+  const wire: Wire = { status: null, retryAfterMs: null, failure: null }
+  const api = await loadApi(deps.pi, model.api)
+  const guarded = createGuardedFetch({
+    reach: resolved.reach,
+    headersTimeoutMs: settings.headersTimeoutMs,
+    idleTimeoutMs: settings.idleTimeoutMs,
+    filter: createWireFilter,
+    onFailure: (error) => {
+      wire.failure ??= error
+    },
+    ...(deps.resolve === undefined ? {} : { resolve: deps.resolve }),
+  })
+  const fetch: typeof globalThis.fetch = async (input, init) => {
+    const response = await guarded(input, init)
+    wire.status = response.status
+    wire.retryAfterMs = retryAfter(response.headers)
+    return response
+  }
+  // A call that has been cancelled or that is silent for too long is left at once, even if its client is deaf to it.
+  const abort = new AbortController()
+  const signal = AbortSignal.any([request.signal, abort.signal])
+  let last: AssistantMessage | null = null
+  let left = false
+  const leave = (reason: "aborted" | "error", text: string) => {
+    left = true
+    abort.abort()
+    return ended(model, last, reason, text)
+  }
+
+  async function consume(): Promise<AssistantMessage> {
+    const stream = withGuard(fetch, () =>
+      api.streamSimple(model, request.context, options(deps, request, signal, fetch)),
+    )
+    for await (const event of stream) {
+      if (left) break
+      silence.refresh()
+      if (event.type === "done") return checked(event.message)
+      if (event.type === "error") return event.error
+      last = event.partial
+      if (event.type === "text_delta") request.onText(event.delta)
+      else if (event.type === "thinking_delta") request.onThinking(event.delta)
+    }
+    return leave("error", "the stream ended early")
+  }
+
+  const { promise, resolve } = Promise.withResolvers<AssistantMessage>()
+  const silenceMs = settings.headersTimeoutMs + settings.idleTimeoutMs
+  const silence = setTimeout(() => resolve(leave("error", "the provider was silent for too long")), silenceMs)
+  const onAbort = () => resolve(leave("aborted", "the call was cancelled"))
+  if (request.signal.aborted) onAbort()
+  else {
+    request.signal.addEventListener("abort", onAbort, { once: true })
+    consume().then(resolve, (error: unknown) =>
+      resolve(leave("error", error instanceof Error ? error.message : String(error))),
+    )
+  }
+  const message = await promise
+  clearTimeout(silence)
+  request.signal.removeEventListener("abort", onAbort)
+  return { message, wire }
+}
+
+async function loadApi(pi: Pi, name: string) {
+  const load = pi.apis[name]
+  if (load === undefined) throw new RunFailure("invalid_request", `the model speaks ${name}, which is not supported`)
+  return load()
+}
+
+function options(
+  { pi, resolved }: CallDeps,
+  request: CallRequest,
+  signal: AbortSignal,
+  fetch: typeof globalThis.fetch,
+): SimpleStreamOptions {
+  const { model } = resolved
+  const level = request.thinking === "off" || !model.reasoning ? "off" : pi.clampThinkingLevel(model, request.thinking)
+  const budget = thinkingBudget(model, level, request.maxTokens)
+  const openCode = model.provider.startsWith("opencode") ? { "x-opencode-session": request.cacheKey } : {}
+  return {
+    apiKey: resolved.apiKey,
+    signal,
+    // Google's client takes the global fetch alone, which leads to the same one (see guard.ts).
+    ...(model.api.startsWith("google-") || model.api.startsWith("bedrock-") ? {} : { fetch }),
+    headers: { ...resolved.headers, ...openCode },
+    maxTokens: request.maxTokens - budget,
+    ...(level === "off" ? {} : { reasoning: level }),
+    ...(budget === 0 ? {} : { thinkingBudgets: { minimal: budget, low: budget, medium: budget, high: budget } }),
+    sessionId: request.cacheKey,
+    cacheRetention: "short",
+    transport: "sse",
+    // Time limits and repeats are ours.
+    timeoutMs: 1_800_000,
+    maxRetries: 0,
+    onPayload: (payload) => withStop(payload, model.api, request.stop),
+  }
+}
+
+/**
+ * Anthropic's older models take a budget for thinking, which the library adds to the answer's limit; the grant is for
+ * both, so it is divided here. 0 where the provider keeps one limit by itself.
+ */
+function thinkingBudget(model: Model<Api>, level: string, maxTokens: number): number {
+  const adaptive = model.compat !== undefined && "forceAdaptiveThinking" in model.compat
+  if (model.api !== "anthropic-messages" || level === "off" || adaptive || maxTokens < 3072) return 0
+  const wanted = { minimal: 1024, low: 2048, medium: 8192 }[level] ?? 16_384
+  return Math.min(wanted, Math.floor(maxTokens / 2))
+}
+
+function withStop(payload: unknown, api: string, stop: string[]): unknown {
+  if (stop.length === 0 || typeof payload !== "object" || payload === null) return undefined
+  switch (api) {
+    case "anthropic-messages":
+      return { ...payload, stop_sequences: stop }
+    case "openai-completions":
+    case "mistral-conversations":
+      return { ...payload, stop }
+    case "google-generative-ai":
+    case "google-vertex": {
+      const config = "config" in payload && typeof payload.config === "object" ? payload.config : {}
+      return { ...payload, config: { ...config, stopSequences: stop } }
+    }
+    default:
+      return undefined
+  }
+}
+
+function retryAfter(headers: Headers): number | null {
+  const ms = headers.get("retry-after-ms")
+  if (ms !== null && Number.isFinite(Number(ms))) return Number(ms)
+  const value = headers.get("retry-after")
+  if (value === null) return null
+  const seconds = Number(value)
+  const at = Number.isFinite(seconds) ? seconds * 1000 : Date.parse(value) - Date.now()
+  return Number.isFinite(at) ? Math.max(0, at) : null
+}
+
+/** Providers that send a call whole pass by the wire's filter; the same limit holds for them. */
+function checked(message: AssistantMessage): AssistantMessage {
+  for (const part of message.content) {
+    if (part.type === "toolCall" && JSON.stringify(part.arguments).length > MAX_ARGUMENT_BYTES) {
+      const reason = `tool arguments are over the limit of ${MAX_ARGUMENT_BYTES / 1024} KiB`
+      return { ...message, content: [], stopReason: "error", errorMessage: reason }
+    }
+  }
+  return message
+}
+
+function ended(
+  model: Model<Api>,
+  last: AssistantMessage | null,
+  stopReason: "aborted" | "error",
+  errorMessage: string,
+): AssistantMessage {
+  const cost = { input: 0, output: 0, cacheRead: 0, cacheWrite: 0, total: 0 }
+  const usage = { input: 0, output: 0, cacheRead: 0, cacheWrite: 0, totalTokens: 0, cost }
+  return {
+    role: "assistant",
+    content: last?.content ?? [],
+    api: model.api,
+    provider: model.provider,
+    model: model.id,
+    usage: last?.usage ?? usage,
+    stopReason,
+    errorMessage,
+    timestamp: 0,
+  }
+}

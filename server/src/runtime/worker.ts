@@ -1,0 +1,68 @@
+import { parentPort, workerData } from "node:worker_threads"
+import { createBorder } from "./border.ts"
+import { createDemoBudget } from "./demo-model.ts"
+import { installGuard } from "./guard.ts"
+import { loadPi } from "./pi/load.ts"
+import type { FromWorker, RunOutcome, RunSpec, ToWorker } from "./protocol.ts"
+import { DEFAULT_SETTINGS, type RuntimeSettings } from "./settings.ts"
+import { NO_USAGE } from "./usage.ts"
+
+/** The entry of a runtime thread. Provider keys come with each run and are kept nowhere else. */
+if (parentPort === null) throw new Error("the runtime worker runs in a thread of the server")
+const main = parentPort
+const settings: RuntimeSettings = { ...DEFAULT_SETTINGS, ...workerData }
+const post = (message: FromWorker) => main.postMessage(message)
+const border = createBorder(post)
+const running = new Map<string, AbortController>()
+const demoBudget = createDemoBudget(() => Date.now())
+installGuard()
+
+main.on("message", (message: ToWorker) => {
+  switch (message.type) {
+    case "run":
+      void run(message.spec)
+      return
+    case "cancel":
+      running.get(message.runId)?.abort()
+      return
+    case "ping":
+      post({ type: "pong", callId: message.callId })
+      return
+    case "catalogue":
+      void import("./catalogue.ts").then(async ({ listCatalogue }) =>
+        post({ type: "catalogue.answer", callId: message.callId, models: await listCatalogue() }),
+      )
+      return
+    case "test-model":
+      void import("./test-model.ts").then(async ({ testModel }) =>
+        post({
+          type: "test-model.answer",
+          callId: message.callId,
+          result: await testModel(message.model, message.credentials, { pi: await loadPi(), settings }),
+        }),
+      )
+      return
+    default:
+      border.receive(message)
+  }
+})
+
+async function run(spec: RunSpec) {
+  const abort = new AbortController()
+  running.set(spec.runId, abort)
+  let outcome: RunOutcome
+  try {
+    const [{ executeRun }, pi] = await Promise.all([import("./run.ts"), loadPi()])
+    outcome = await executeRun(spec, border.portOf(spec.runId), { pi, settings, demoBudget }, abort.signal)
+  } catch (error) {
+    // Not a provider's failure but ours: the text may hold anything, so it goes to the log alone.
+    console.error(`runtime: run ${spec.runId} failed:`, error)
+    outcome = { type: "failed", code: "internal", message: "internal server error", usage: NO_USAGE }
+  }
+  running.delete(spec.runId)
+  post({ type: "finished", runId: spec.runId, outcome })
+}
+
+post({ type: "ready" })
+// The first run should not have to wait for what all runs need.
+setTimeout(() => void Promise.all([import("./run.ts"), loadPi()]), 0)
