@@ -1,4 +1,5 @@
 import { buildGuest } from "../guest/build.ts"
+import { bundlePi } from "../server/src/runtime/pi/bundle.ts"
 
 // What must be bundled is made during `npm ci`, never committed and never at start.
-await buildGuest()
+await Promise.all([buildGuest(), bundlePi()])
