@@ -1,0 +1,119 @@
+import { createHash } from "node:crypto"
+import { open, readFile } from "node:fs/promises"
+import type { Readable } from "node:stream"
+import { AppError } from "../lib/errors.ts"
+import { createGate } from "../lib/gate.ts"
+import { type BundleFile, refused, unzip } from "./archive.ts"
+import type { Staging } from "./folder.ts"
+import { parseSkillMd, type SkillHeader } from "./frontmatter.ts"
+import { MAX_SKILL_MD_BYTES } from "./limits.ts"
+import { type FileDigest, fingerprint } from "./stored.ts"
+
+/** A bundle that passed every check and lies, durable, in its staging folder. */
+export interface Bundle {
+  header: SkillHeader
+  files: FileDigest[]
+  sha256: string
+  sizeBytes: number
+}
+
+const SKILL_MD = "SKILL.md"
+/** An archive and what it unpacks to are in memory at once: 20 MiB at most each. */
+const unpacking = createGate(2)
+
+/** Writes a body to the staging folder while it comes. Throws 413 as soon as it is over the limit. */
+export async function receive(body: Readable, staging: Staging, maxBytes: number, signal: AbortSignal): Promise<void> {
+  const file = await open(staging.body, "wx", 0o600)
+  try {
+    let size = 0
+    // The stream is not destroyed with the loop: its connection still has to carry the answer.
+    for await (const chunk of body.iterator({ destroyOnReturn: false })) {
+      signal.throwIfAborted()
+      size += chunk.length
+      if (size > maxBytes) throw new AppError("too_large", `a skill may be up to ${maxBytes / 1024 / 1024} MiB`)
+      await file.write(chunk)
+    }
+  } finally {
+    await file.close()
+  }
+}
+
+/** The body as a lone SKILL.md. */
+export async function fromSkillMd(staging: Staging): Promise<Bundle> {
+  const data = await readFile(staging.body)
+  const header = parseSkillMd(data)
+  return gather(staging, header, [{ path: SKILL_MD, data, executable: false }])
+}
+
+/** The body as a zip with SKILL.md at its root or in its one folder. */
+export async function fromZip(staging: Staging, signal: AbortSignal): Promise<Bundle> {
+  return unpacking(async () => {
+    const files: BundleFile[] = []
+    for await (const file of unzip(await readFile(staging.body), signal)) if (!isLitter(file.path)) files.push(file)
+    return assemble(staging, strip(files))
+  })
+}
+
+/**
+ * The body as a registry's zip, which must hold exactly the files of `published`, byte for byte. The registry adds one
+ * of its own, `_meta.json`, which is not kept.
+ */
+export async function fromRegistryZip(
+  staging: Staging,
+  published: readonly FileDigest[],
+  signal: AbortSignal,
+): Promise<Bundle> {
+  return unpacking(async () => {
+    const missing = new Map(published.map((file) => [file.path, file]))
+    const files: BundleFile[] = []
+    for await (const file of unzip(await readFile(staging.body), signal)) {
+      const expected = missing.get(file.path)
+      if (expected === undefined && file.path === "_meta.json") continue
+      if (expected === undefined) throw refused(`it holds ${file.path}, which the registry did not publish`)
+      if (sha256(file.data) !== expected.sha256)
+        throw refused(`${file.path} does not have the hash that the registry published`)
+      missing.delete(file.path)
+      files.push(file)
+    }
+    const [absent] = missing.keys()
+    if (absent !== undefined) throw refused(`it lacks ${absent}, which the registry published`)
+    return assemble(staging, files)
+  })
+}
+
+async function assemble(staging: Staging, files: BundleFile[]): Promise<Bundle> {
+  const skillMd = files.find((file) => file.path === SKILL_MD)
+  if (skillMd === undefined) throw refused(`it has no ${SKILL_MD} at its root or in its one folder`)
+  if (skillMd.data.length > MAX_SKILL_MD_BYTES) throw refused(`${SKILL_MD} is too large`)
+  return gather(staging, parseSkillMd(skillMd.data), files)
+}
+
+async function gather(staging: Staging, header: SkillHeader, files: readonly BundleFile[]): Promise<Bundle> {
+  for (const file of files) await staging.write(file)
+  const digests = files.map((file) => ({
+    path: file.path,
+    sizeBytes: file.data.length,
+    sha256: sha256(file.data),
+  }))
+  digests.sort((a, b) => (a.path < b.path ? -1 : 1))
+  await staging.flush()
+  return {
+    header,
+    files: digests,
+    sha256: fingerprint(digests),
+    sizeBytes: digests.reduce((sum, file) => sum + file.sizeBytes, 0),
+  }
+}
+
+/** What desktop systems put into archives without being asked. */
+const isLitter = (path: string) => path.startsWith("__MACOSX/") || /(?:^|\/)(?:\.DS_Store|Thumbs\.db)$/.test(path)
+
+/** Takes away the one folder that everything is in. */
+function strip(files: BundleFile[]): BundleFile[] {
+  if (files.some((file) => file.path === SKILL_MD)) return files
+  const folder = files[0]?.path.split("/", 1)[0]
+  if (folder === undefined || !files.every((file) => file.path.startsWith(`${folder}/`))) return files
+  return files.map((file) => ({ ...file, path: file.path.slice(folder.length + 1) }))
+}
+
+const sha256 = (data: Buffer) => createHash("sha256").update(data).digest("hex")
