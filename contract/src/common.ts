@@ -36,6 +36,9 @@ export const AgentParams = z.strictObject({ user: Name, agent: Name })
 const Nothing = z.strictObject({})
 export const Empty = z.undefined()
 
+/** A body of raw bytes, as the handler gets it: reading it fails with 413 beyond the endpoint's limit. */
+export const RawBody = z.custom<AsyncIterable<Uint8Array>>()
+
 interface Definition<P extends z.ZodObject, Q extends z.ZodObject, B extends z.ZodType, A extends z.ZodType> {
   id: string
   call: `${Method} /${string}`

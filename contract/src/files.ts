@@ -1,5 +1,5 @@
 import { z } from "zod"
-import { AgentParams, define, MIB, Time } from "./common.ts"
+import { AgentParams, define, MIB, RawBody, Time } from "./common.ts"
 
 export const MAX_FILE_BYTES = 25 * MIB
 const FileParams = AgentParams.extend({ path: z.string().max(4096) })
@@ -44,6 +44,7 @@ export const files = {
     description:
       "The raw bytes, 25 MiB at most. Missing folders are made; the file is replaced in one step. `If-Match` and `If-None-Match: *` guard against another's write.",
     params: FileParams,
+    body: RawBody,
     bodyKind: "raw",
     maxBodyBytes: MAX_FILE_BYTES,
     answer: WrittenFile,

@@ -1,5 +1,5 @@
 import { z } from "zod"
-import { define, MIB, Time, UserParams } from "./common.ts"
+import { define, MIB, RawBody, Time, UserParams } from "./common.ts"
 
 export const SkillId = z
   .string()
@@ -72,6 +72,7 @@ export const skills = {
     description:
       "A SKILL.md (`text/markdown`), or a zip (`application/zip`) with SKILL.md at its root or in its one folder. The id must equal the frontmatter's `name`. An update that fails leaves the old version in place.",
     params: SkillParams,
+    body: RawBody,
     bodyKind: "raw",
     maxBodyBytes: 10 * MIB,
     answer: Skill,

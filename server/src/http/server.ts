@@ -1,22 +1,56 @@
-import { isUtf8 } from "node:buffer"
-import type { Endpoint } from "@autonomis/contract/endpoint.ts"
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify"
 import { AppError } from "../lib/errors.ts"
 import { ids } from "../lib/ids.ts"
 import type { Logger } from "../lib/log.ts"
-import { type Admitted, admit, BASE_PATH, keyOf, NOBODY, pathIsValid, segmentsOf } from "./admit.ts"
-import { Answer, type Context, type Directory, type Origin, type Route, SENT } from "./endpoint.ts"
-import { depthOk, parse } from "./parse.ts"
+import { type Admitted, admit, NOBODY } from "./admit.ts"
+import { leaveBodies, readJsonBodies } from "./bodies.ts"
+import { clientAddress } from "./client-address.ts"
+import { corsHeaders, preflightHeaders } from "./cors.ts"
+import { keyOf } from "./credentials.ts"
+import { closeGently } from "./drain.ts"
+import type { Directory, Principal, Route } from "./endpoint.ts"
+import type { IdempotencyStore } from "./idempotency.ts"
+import { allowOf, BASE_PATH, type PathTable, partsOf, pathOf, pathTable, routerPath, urlIsValid } from "./paths.ts"
+import { type Allowance, createRateLimits, type RateLimits, rateHeaders } from "./rate-limit.ts"
+import { run } from "./run.ts"
+import { answerBadConnection, sendError } from "./send-error.ts"
 
 export interface ServerOptions {
   routes: readonly Route[]
   directory: Directory
   log: Logger
+  /** Null: `Idempotency-Key` is not looked at. */
+  idempotency?: IdempotencyStore | null
+  /** Where users reach the server; https there means Secure cookies and HSTS. */
+  publicUrl?: URL
+  /** Networks whose `X-Forwarded-For` counts. */
+  trustedProxies?: readonly string[]
+  /** Origins whose pages may call the API; `*` is every one. */
+  corsOrigins?: readonly string[]
+  /** Compare each answer with the contract. */
+  checkAnswers?: boolean
+  /** Serves what is no endpoint and needs no key (documents, the dashboard); false when it has nothing there. */
+  pages?: (request: FastifyRequest, reply: FastifyReply) => Promise<boolean>
+  timeouts?: Partial<Timeouts>
 }
+
+/** How long a client may take, in milliseconds. */
+export interface Timeouts {
+  headersMs: number
+  /** To the end of the body. */
+  requestMs: number
+  /** How often the two are looked at. */
+  checkMs: number
+  /** How long running answers may take once the server closes. */
+  drainMs: number
+}
+
+const TIMEOUTS: Timeouts = { headersMs: 15_000, requestMs: 300_000, checkMs: 2000, drainMs: 30_000 }
 
 declare module "fastify" {
   interface FastifyRequest {
     admitted: Admitted
+    allowance: Allowance | null
   }
   interface FastifyContextConfig {
     route?: Route
@@ -24,158 +58,144 @@ declare module "fastify" {
 }
 
 /** The HTTP server over the endpoint table. Listens to nothing yet. */
-export function buildServer({ routes, directory, log }: ServerOptions): FastifyInstance {
+export function buildServer(options: ServerOptions): FastifyInstance {
+  const { routes, directory, log } = options
+  const publicUrl = options.publicUrl ?? new URL("http://127.0.0.1")
+  const timeouts = { ...TIMEOUTS, ...options.timeouts }
+  const at = pathTable(routes.map(({ endpoint }) => endpoint))
+  const entrance = { ...options, publicUrl, at, limits: createRateLimits() }
+
   const app = Fastify({
     logger: false,
     genReqId: () => ids.request(),
     requestIdHeader: false,
-    routerOptions: { maxParamLength: 5000 },
+    // The head of a request is bounded as a whole (16 KiB).
+    routerOptions: { maxParamLength: 16_384 },
     bodyLimit: 1024 * 1024,
-    requestTimeout: 300_000,
+    requestTimeout: timeouts.requestMs,
     keepAliveTimeout: 5000,
     connectionTimeout: 0,
-    frameworkErrors: (error, request, reply) => sendError(log, error, request, reply),
+    // Whether new work is taken while the server drains is for the domains to say.
+    return503OnClosing: false,
+    http: { headersTimeout: timeouts.headersMs, connectionsCheckingInterval: timeouts.checkMs },
+    trustProxy: options.trustedProxies?.length ? [...options.trustedProxies] : false,
+    clientErrorHandler: answerBadConnection,
+    frameworkErrors: (error, request, reply) => {
+      // A path that cannot be decoded: who has no key is told that first, like everywhere.
+      enter(entrance, request, reply)
+        .then(() => error)
+        .catch((refusal: unknown) => refusal)
+        .then((answer: unknown) => sendError(log, answer, request, reply))
+    },
   })
-  readBodies(app)
   app.decorateRequest("admitted", { getter: () => NOBODY })
-
-  app.addHook("onRequest", async (request, reply) => {
-    reply.header("X-Request-Id", request.id)
-    const route = request.routeOptions.config.route ?? null
-    if (route?.endpoint.access === "public") return
-    const segments = segmentsOf(request.raw.url ?? "/")
-    if (segments === null) return
-    const key = keyOf(request.headers)
-    const principal = key === null ? null : await directory.authenticate(key)
-    const admitted = await admit(directory, route?.endpoint ?? null, principal, segments)
-    Object.defineProperty(request, "admitted", { value: admitted })
-    if (!pathIsValid(request.raw.url ?? "/")) throw new AppError("invalid_request", "the path is not valid")
-  })
-
-  for (const route of routes) {
-    const { endpoint } = route
-    app.route({
-      method: endpoint.method,
-      url:
-        (endpoint.versioned ? BASE_PATH : "") + endpoint.path.replace(/\{(\w+)\*\}/, "*").replace(/\{(\w+)\}/g, ":$1"),
-      bodyLimit: endpoint.maxBodyBytes,
-      config: { route },
-      handler: (request, reply) => run(route, directory, request, reply),
-    })
-  }
+  app.decorateRequest("allowance", { getter: () => null })
+  app.addHook("onRequest", (request, reply) => enter(entrance, request, reply))
   app.setErrorHandler((error, request, reply) => sendError(log, error, request, reply))
-  app.setNotFoundHandler((request, reply) => {
-    const allow = allowedMethods(routes, request.raw.url ?? "/")
-    if (allow.length === 0) throw new AppError("not_found", "there is nothing at this path")
-    reply.header("Allow", allow.join(", "))
-    throw new AppError("method_not_allowed", `this path takes ${allow.join(", ")}`)
+  app.setNotFoundHandler(() => {
+    throw nothingHere()
   })
+  readJsonBodies(app)
+  const runner = {
+    directory,
+    idempotency: options.idempotency ?? null,
+    checkAnswers: options.checkAnswers ?? false,
+  }
+  const add = (scope: FastifyInstance, route: Route) =>
+    scope.route({
+      method: route.endpoint.method,
+      url: routerPath(route.endpoint),
+      bodyLimit: route.endpoint.maxBodyBytes,
+      config: { route },
+      handler: (request, reply) => run(route, runner, request, reply),
+    })
+  const isRaw = ({ endpoint }: Route) => endpoint.bodyKind === "raw"
+  for (const route of routes) if (!isRaw(route)) add(app, route)
+  app.register(async (scope) => {
+    leaveBodies(scope)
+    for (const route of routes.filter(isRaw)) add(scope, route)
+  })
+  closeGently(app, timeouts.drainMs)
   return app
 }
 
-async function run(route: Route, directory: Directory, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
-  const { endpoint } = route
-  const { principal, user, agent } = request.admitted
-  const gone = new AbortController()
-  reply.raw.once("close", () => {
-    if (!reply.raw.writableFinished) gone.abort()
-  })
-  const raw = { ...(request.params as Record<string, string>) }
-  const rest = /\{(\w+)\*\}/.exec(endpoint.path)?.[1]
-  if (rest) raw[rest] = raw["*"] ?? ""
-  delete raw["*"]
-  const context: Context<Endpoint> & { user: unknown; agent: unknown } = {
-    principal,
-    user,
-    agent,
-    origin: originOf(request),
-    signal: principal ? AbortSignal.any([gone.signal, directory.watch(principal)]) : gone.signal,
-    idempotency: null,
-    params: parse(endpoint.params, raw, "the path"),
-    query: parse(endpoint.query, request.query, "the query"),
-    body: endpoint.bodyKind === "json" ? parse(endpoint.body, bodyOf(endpoint, request), "the body") : request.body,
-    request,
-    reply,
+const nothingHere = (): AppError => new AppError("not_found", "there is nothing at this path")
+
+interface Entrance extends ServerOptions {
+  publicUrl: URL
+  at: PathTable
+  limits: RateLimits
+}
+
+/** Everything before the body, in the contract's order: 401, 404 of user and agent, 403, 404 and 405 of the route. */
+async function enter(entrance: Entrance, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+  const { directory, at, publicUrl } = entrance
+  const url = request.raw.url ?? "/"
+  const path = pathOf(url)
+  const route = request.routeOptions.config.route?.endpoint ?? null
+  reply.header("X-Request-Id", request.id)
+  reply.header("X-Content-Type-Options", "nosniff")
+  if (publicUrl.protocol === "https:") reply.header("Strict-Transport-Security", "max-age=31536000")
+  corsHeaders(entrance.corsOrigins ?? [], request, reply)
+
+  const siblings = route === null ? at(path) : []
+  if (request.method === "OPTIONS" && siblings.length > 0) {
+    const allow = allowOf(siblings)
+    reply.header("Allow", allow)
+    preflightHeaders(allow, reply)
+    return reply.code(204).send()
   }
-  const result = await route.handle(context)
-  if (result === SENT) return reply
-  const answer = result instanceof Answer ? result : new Answer(endpoint.statuses[0], result)
-  return reply.code(answer.status).headers(answer.headers).send(answer.body)
-}
-
-function bodyOf(endpoint: Endpoint, request: FastifyRequest): unknown {
-  if (request.body !== undefined) return request.body
-  if (endpoint.bodyOptional) return {}
-  throw new AppError("invalid_request", "the body must be a JSON object")
-}
-
-function originOf(request: FastifyRequest): Origin {
-  const { principal, user, agent } = request.admitted
-  const actor = principal === null ? "nobody" : actorOf(principal.kind, user?.name, agent?.name)
-  return { actor, ip: request.ip, requestId: request.id }
-}
-
-function actorOf(kind: "admin" | "user" | "agent", user = "", agent = ""): string {
-  if (kind === "admin") return "admin"
-  return kind === "user" ? `user:${user}` : `agent:${user}/${agent}`
-}
-
-/** JSON is checked before it is parsed; raw bodies are left to the handler, which counts them. */
-function readBodies(app: FastifyInstance): void {
-  app.removeAllContentTypeParsers()
-  const json = app.getDefaultJsonParser("error", "error")
-  app.addContentTypeParser("application/json", { parseAs: "buffer" }, (request, body, done) => {
-    const bytes = Buffer.isBuffer(body) ? body : Buffer.from(body)
-    if (bytes.length === 0 && request.routeOptions.config.route?.endpoint.bodyOptional) return done(null, undefined)
-    if (isUtf8(bytes) && depthOk(bytes)) return json(request, bytes.toString(), done)
-    done(new AppError("invalid_request", "the body is not valid JSON"), undefined)
-  })
-  app.addContentTypeParser("*", (request, payload, done) => {
-    if (request.routeOptions.config.route?.endpoint.bodyKind === "raw") return done(null, payload)
-    done(new AppError("unsupported_media_type", "send the body as application/json"), undefined)
-  })
-}
-
-const FRAMEWORK_ERRORS: Record<number, [AppError["code"], string]> = {
-  400: ["invalid_request", "the request is not valid"],
-  404: ["not_found", "there is nothing at this path"],
-  413: ["too_large", "the body is too large"],
-  414: ["invalid_request", "the path is too long"],
-  415: ["unsupported_media_type", "send the body as application/json"],
-}
-
-/** Codes that say no more than the status does; the contract gives these answers' bodies to the byte. */
-const UNNAMED = new Set<AppError["code"]>(["unauthorized", "not_found", "internal"])
-
-function sendError(log: Logger, error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const known = toAppError(error)
-  if (known === null || known.status >= 500) {
-    log.error("a request failed", { requestId: request.id, error })
-    return reply.code(known?.status ?? 500).send({ error: "internal server error" })
+  const parts = partsOf(path) ?? path.slice(1).split("/")
+  const isOpen = route === null ? !isApi(parts) && siblings.every(isPublic) : isPublic(route)
+  if (!isOpen) {
+    const principal = await authenticate(entrance, request, reply)
+    const admitted = await admit(directory, principal, { route, siblings, ...namesOf(route, request, parts) })
+    Object.defineProperty(request, "admitted", { value: admitted })
   }
-  if (known.retryAfterSeconds !== undefined) reply.header("Retry-After", String(known.retryAfterSeconds))
-  const { message, code, details, extra } = known
-  return reply
-    .code(known.status)
-    .send({ error: message, ...(UNNAMED.has(code) ? {} : { code }), ...(details ? { details } : {}), ...extra })
-}
-
-function toAppError(error: unknown): AppError | null {
-  if (error instanceof AppError) return error
-  if (typeof error !== "object" || error === null || !("statusCode" in error)) return null
-  const entry = FRAMEWORK_ERRORS[Number(error.statusCode)]
-  return entry ? new AppError(entry[0], entry[1], { cause: error }) : null
-}
-
-function allowedMethods(routes: readonly Route[], url: string): string[] {
-  const path = url.split("?", 1)[0] ?? ""
-  const found = new Set<string>()
-  for (const { endpoint } of routes) {
-    const full = (endpoint.versioned ? BASE_PATH : "") + endpoint.path
-    const pattern = full.replace(/\{\w+\*\}/, ".*").replace(/\{\w+\}/g, "[^/]+")
-    if (!new RegExp(`^${pattern}$`).test(path)) continue
-    found.add(endpoint.method)
-    if (endpoint.method === "GET") found.add("HEAD")
+  if (!urlIsValid(url)) throw new AppError("invalid_request", "the path is not valid")
+  if (route !== null) return
+  if (siblings.length > 0) {
+    const allow = allowOf(siblings)
+    reply.header("Allow", allow)
+    throw new AppError("method_not_allowed", `this path takes ${allow}`)
   }
-  return [...found].sort()
+  if (isOpen && (await entrance.pages?.(request, reply))) return reply
+  throw nothingHere()
+}
+
+const isPublic = ({ access }: { access: string }): boolean => access === "public"
+const API = BASE_PATH.slice(1).split("/")
+const isApi = (parts: readonly string[]): boolean => API.every((part, i) => parts[i] === part)
+
+/** The user and agent that a path names; where nothing stands at it, by its form. */
+function namesOf(route: { path: string } | null, request: FastifyRequest, parts: readonly string[]) {
+  if (route !== null) {
+    const { user, agent } = request.params as { user?: string; agent?: string }
+    return { userName: user, agentName: agent }
+  }
+  const [users, user, agents, agent] = parts.slice(API.length)
+  if (!isApi(parts) || users !== "users" || !user) return { userName: undefined, agentName: undefined }
+  return { userName: user, agentName: agents === "agents" && agent ? agent : undefined }
+}
+
+async function authenticate(
+  { directory, limits, publicUrl }: Entrance,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<Principal | null> {
+  const { method, headers } = request
+  const key = keyOf({ method, path: pathOf(request.raw.url ?? "/"), headers, publicUrl })
+  if (key === null) return null
+  const principal = key === "" ? null : await directory.authenticate(key)
+  if (principal === null) {
+    await limits.wrongKey(clientAddress(request.ip, request.socket.remoteAddress) ?? "")
+    return null
+  }
+  const allowance = await limits.take(principal)
+  if (allowance) {
+    // Counted now, so that no refused request is free; told after the faults that come first in the contract's order.
+    Object.defineProperty(request, "allowance", { value: allowance })
+    reply.headers(rateHeaders(allowance))
+  }
+  return principal
 }

@@ -1,0 +1,53 @@
+import { isUtf8 } from "node:buffer"
+import { pipeline, type Readable, Transform } from "node:stream"
+import type { FastifyInstance, FastifyRequest } from "fastify"
+import { AppError } from "../lib/errors.ts"
+import { depthOk } from "./parse.ts"
+
+const tooLarge = (): AppError => new AppError("too_large", "the body is too large")
+const notJson = (): AppError => new AppError("invalid_request", "the body is not valid JSON")
+
+/** JSON is checked before it is parsed; any other type is refused. */
+export function readJsonBodies(app: FastifyInstance): void {
+  app.removeAllContentTypeParsers()
+  // It refuses `__proto__` and `constructor.prototype`.
+  const json = app.getDefaultJsonParser("error", "error")
+  const types = ["application/json", "application/merge-patch+json"]
+  app.addContentTypeParser(types, { parseAs: "buffer" }, (request, body, done) => {
+    const endpoint = request.routeOptions.config.route?.endpoint
+    const bytes = Buffer.isBuffer(body) ? body : Buffer.from(body)
+    if (bytes.length === 0 && endpoint && (endpoint.bodyOptional || endpoint.bodyKind === "none"))
+      return done(null, undefined)
+    if (!isUtf8(bytes) || !depthOk(bytes)) return done(notJson(), undefined)
+    json(request, bytes.toString(), (error, value) => (error ? done(notJson(), undefined) : done(null, value)))
+  })
+  app.addContentTypeParser("*", (_request, _payload, done) => {
+    done(new AppError("unsupported_media_type", "send the body as application/json"), undefined)
+  })
+}
+
+/** Bodies of every type are left unread, for `rawBody`. */
+export function leaveBodies(app: FastifyInstance): void {
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser("*", (_request, _payload, done) => done(null, undefined))
+}
+
+/**
+ * The body of an endpoint that takes raw bytes. Reading it fails with 413 beyond the endpoint's limit; what announces
+ * itself as larger is refused here.
+ */
+export function rawBody(request: FastifyRequest, maxBytes: number): Readable {
+  if (Number(request.headers["content-length"] ?? 0) > maxBytes) throw tooLarge()
+  let taken = 0
+  const limiter = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      taken += chunk.length
+      if (taken > maxBytes) done(tooLarge())
+      else done(null, chunk)
+    },
+  })
+  // Whoever reads the limiter sees the error; nobody may be reading.
+  limiter.on("error", () => {})
+  pipeline(request.raw, limiter, () => {})
+  return limiter
+}

@@ -1,0 +1,61 @@
+import type { IncomingHttpHeaders } from "node:http"
+import { AppError } from "../lib/errors.ts"
+
+/** Only these are taken where they belong: a cookie's token in the cookie, a gateway's at the gateway. */
+const COOKIE_KEY = "atn_cookie_"
+const GATEWAY_KEY = "atn_gw_"
+const LINK_KEY = "atn_link_"
+
+const READS = new Set(["GET", "HEAD", "OPTIONS"])
+
+/** The dashboard's cookie. Under https its name makes browsers take it from this host over https alone. */
+export const cookieName = (secure: boolean): string => (secure ? "__Host-autonomis" : "autonomis")
+
+export function cookieHeader(value: string, maxAgeSeconds: number, secure: boolean): string {
+  const parts = [`${cookieName(secure)}=${value}`, "Path=/", `Max-Age=${maxAgeSeconds}`, "HttpOnly", "SameSite=Strict"]
+  return [...parts, ...(secure ? ["Secure"] : [])].join("; ")
+}
+
+export interface Caller {
+  method: string
+  path: string
+  headers: IncomingHttpHeaders
+  publicUrl: URL
+}
+
+/** The key that a request came with, or null. Throws 403 for a write with the cookie from another site's page. */
+export function keyOf({ method, path, headers, publicUrl }: Caller): string | null {
+  const direct = headers["x-api-key"]
+  const key = typeof direct === "string" && direct !== "" ? direct : bearerOf(headers)
+  if (key !== null) {
+    if (key.startsWith(COOKIE_KEY) || key.startsWith(LINK_KEY)) return ""
+    if (key.startsWith(GATEWAY_KEY) && !path.startsWith("/gateway/")) return ""
+    return key
+  }
+  const cookie = cookieOf(headers.cookie, cookieName(publicUrl.protocol === "https:"))
+  if (cookie === null) return null
+  if (!cookie.startsWith(COOKIE_KEY)) return ""
+  if (!READS.has(method) && !isSameOrigin(headers, publicUrl))
+    throw new AppError("forbidden", "a change with the dashboard's cookie must come from the dashboard's own pages")
+  return cookie
+}
+
+function bearerOf(headers: IncomingHttpHeaders): string | null {
+  return /^Bearer +(\S+) *$/i.exec(headers.authorization ?? "")?.[1] ?? null
+}
+
+function cookieOf(header: string | undefined, name: string): string | null {
+  for (const part of header?.split(";") ?? []) {
+    const at = part.indexOf("=")
+    if (part.slice(0, at).trim() === name) return part.slice(at + 1).trim()
+  }
+  return null
+}
+
+/** A browser cannot be made to lie about `Host` for a page of another site. */
+function isSameOrigin(headers: IncomingHttpHeaders, publicUrl: URL): boolean {
+  const { origin, host } = headers
+  if (origin === undefined) return false
+  if (origin === publicUrl.origin) return true
+  return host !== undefined && URL.canParse(origin) && new URL(origin).host === host
+}

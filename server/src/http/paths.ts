@@ -1,0 +1,60 @@
+import type { Endpoint } from "@autonomis/contract/endpoint.ts"
+
+export const BASE_PATH = "/api/v1"
+
+/** An endpoint's whole path, parameters as the contract writes them. */
+export const fullPath = (endpoint: Endpoint): string => (endpoint.versioned ? BASE_PATH : "") + endpoint.path
+
+/** The same as the router writes it. */
+export const routerPath = (endpoint: Endpoint): string =>
+  fullPath(endpoint)
+    .replace(/\{\w+\*\}/, "*")
+    .replace(/\{(\w+)\}/g, ":$1")
+
+/** The path of a request target, without query; an absolute URL (as to a proxy) counts as its path. */
+export function pathOf(url: string): string {
+  const local = url.startsWith("/") ? url : url.replace(/^https?:\/\/[^/?#]*/i, "")
+  return local.split(/[?#]/, 1)[0] ?? ""
+}
+
+/** The decoded parts of a path; null when an escape in it is broken. */
+export function partsOf(path: string): string[] | null {
+  try {
+    return path.slice(1).split("/").map(decodeURIComponent)
+  } catch {
+    return null
+  }
+}
+
+/** `.`, `..`, NUL, a backslash, an encoded slash or a broken escape: never part of a good path. No NUL in a query either. */
+export function urlIsValid(url: string): boolean {
+  const path = pathOf(url)
+  if (!path.startsWith("/") || path.startsWith("//") || url.includes("%00")) return false
+  return partsOf(path)?.some((part) => part === "." || part === ".." || /[\0\\/]/.test(part)) === false
+}
+
+/** Which endpoints stand at a path, whatever the method. */
+export type PathTable = (path: string) => readonly Endpoint[]
+
+export function pathTable(endpoints: readonly Endpoint[]): PathTable {
+  const byPattern = new Map<string, Endpoint[]>()
+  for (const endpoint of endpoints) {
+    const pattern = fullPath(endpoint)
+      .replace(/[.]/g, "\\.")
+      .replace(/\{\w+\*\}/, ".*")
+      .replace(/\{\w+\}/g, "[^/]+")
+    byPattern.set(pattern, [...(byPattern.get(pattern) ?? []), endpoint])
+  }
+  const entries = [...byPattern].map(([pattern, at]) => ({ pattern: new RegExp(`^${pattern}$`), at }))
+  return (path) => entries.filter(({ pattern }) => pattern.test(path)).flatMap(({ at }) => at)
+}
+
+/** The methods for an `Allow` header. */
+export function allowOf(endpoints: readonly Endpoint[]): string {
+  const methods = new Set<string>(["OPTIONS"])
+  for (const { method } of endpoints) {
+    methods.add(method)
+    if (method === "GET") methods.add("HEAD")
+  }
+  return [...methods].sort().join(", ")
+}

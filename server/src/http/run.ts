@@ -1,0 +1,184 @@
+import { isDeepStrictEqual } from "node:util"
+import type { Endpoint } from "@autonomis/contract/endpoint.ts"
+import type { FastifyReply, FastifyRequest } from "fastify"
+import { AppError } from "../lib/errors.ts"
+import { rawBody } from "./bodies.ts"
+import { clientAddress } from "./client-address.ts"
+import {
+  Answer,
+  type Context,
+  type Directory,
+  type Idempotency,
+  type Origin,
+  type Principal,
+  type Route,
+  SENT,
+} from "./endpoint.ts"
+import type { Claim, IdempotencyStore, KeptAnswer } from "./idempotency.ts"
+import { parse } from "./parse.ts"
+import { rateError } from "./rate-limit.ts"
+import { sendAnswer } from "./send.ts"
+import { publicError, toAppError } from "./send-error.ts"
+
+export interface RunnerOptions {
+  directory: Directory
+  idempotency: IdempotencyStore | null
+  /** Compare each answer with the contract (tests and development): a difference is a 500. */
+  checkAnswers: boolean
+}
+
+type AnyContext = Context<Endpoint> & { user: unknown; agent: unknown }
+
+/** From an admitted request to its answer: input by the contract, then limits, then the handler. */
+export async function run(
+  route: Route,
+  options: RunnerOptions,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<unknown> {
+  const { endpoint } = route
+  const { principal, user, agent } = request.admitted
+  let signal: AbortSignal | null = null
+  const context: AnyContext = {
+    principal,
+    user,
+    agent,
+    origin: originOf(request),
+    // Most handlers never ask for it.
+    get signal() {
+      signal ??= signalOf(options.directory, principal, reply)
+      return signal
+    },
+    idempotency: null,
+    params: parse(endpoint.params, pathParams(endpoint, request), "the path"),
+    query: parse(endpoint.query, request.query, "the query"),
+    body: bodyOf(endpoint, request),
+    request,
+    reply,
+  }
+  const claim = await claimKey(options.idempotency, endpoint, request, () => context.signal)
+  if (claim?.kind === "replay") {
+    reply.header("Idempotent-Replayed", "true")
+    return await sendAnswer(claim.answer, request, reply)
+  }
+  if (claim?.kind === "run") reply.header("Idempotent-Replayed", "true")
+  if (claim) context.idempotency = handleOf(claim, request)
+  const first = claim?.kind === "first" ? claim : null
+  try {
+    if (request.allowance?.refused) throw rateError(request.allowance)
+    const result = await route.handle(context)
+    if (result === SENT) {
+      await first?.release()
+      return reply
+    }
+    const answer = answerOf(endpoint, result, options.checkAnswers)
+    await first?.finish(answer)
+    return await sendAnswer(answer, request, reply)
+  } catch (error) {
+    const { status, body } = publicError(toAppError(error))
+    if (!reply.sent) await first?.finish({ status, headers: {}, body: JSON.stringify(body) })
+    else await first?.release()
+    throw error
+  }
+}
+
+function pathParams(endpoint: Endpoint, request: FastifyRequest): Record<string, string> {
+  const { "*": rest, ...named } = request.params as Record<string, string>
+  const name = /\{(\w+)\*\}/.exec(endpoint.path)?.[1]
+  return name === undefined ? named : { ...named, [name]: rest ?? "" }
+}
+
+function bodyOf(endpoint: Endpoint, request: FastifyRequest): unknown {
+  switch (endpoint.bodyKind) {
+    case "raw":
+      return rawBody(request, endpoint.maxBodyBytes)
+    case "none": {
+      const fields = Object.keys(request.body ?? {})
+      if (fields.length === 0) return undefined
+      const details = fields.slice(0, 20).map((path) => ({ path: path.slice(0, 300), message: "unknown field" }))
+      throw new AppError("invalid_request", "this call takes no body", { details })
+    }
+    case "json":
+      if (request.body === undefined && !endpoint.bodyOptional)
+        throw new AppError("invalid_request", "the body must be a JSON object")
+      return parse(endpoint.body, request.body ?? (request.body === null ? null : {}), "the body")
+  }
+}
+
+/** Aborts when the client is gone before its answer was sent, or its key died. */
+function signalOf(directory: Directory, principal: Principal | null, reply: FastifyReply): AbortSignal {
+  const gone = new AbortController()
+  const onClose = () => {
+    if (!reply.raw.writableFinished) gone.abort()
+  }
+  if (reply.raw.closed) onClose()
+  else reply.raw.once("close", onClose)
+  return principal ? AbortSignal.any([gone.signal, directory.watch(principal)]) : gone.signal
+}
+
+function originOf(request: FastifyRequest): Origin {
+  const { principal, user, agent } = request.admitted
+  const ip = clientAddress(request.ip, request.socket.remoteAddress)
+  return { actor: actorOf(principal, user?.name, agent?.name), ip, requestId: request.id }
+}
+
+function actorOf(principal: Principal | null, user: string | undefined, agent: string | undefined): string {
+  if (principal === null) return "nobody"
+  const name = user ?? principal.userId ?? "?"
+  switch (principal.kind) {
+    case "admin":
+      return "admin"
+    case "user":
+      return principal.impersonatedBy === null ? `user:${name}` : `${principal.impersonatedBy} as user:${name}`
+    case "agent":
+      return `agent:${name}/${agent ?? principal.agentId ?? "?"}`
+  }
+}
+
+async function claimKey(
+  store: IdempotencyStore | null,
+  endpoint: Endpoint,
+  request: FastifyRequest,
+  signal: () => AbortSignal,
+): Promise<Claim | null> {
+  const { principal, user } = request.admitted
+  const key = request.headers["idempotency-key"]
+  if (key === undefined || store === null || principal === null || endpoint.method !== "POST") return null
+  const input = {
+    principal,
+    method: endpoint.method,
+    path: request.url.split("?", 1)[0] ?? "",
+    key: String(key),
+    body: [request.query, request.body],
+    joins: endpoint.produces === "sse",
+    userId: user?.id ?? null,
+  }
+  return await store.claim(input, signal())
+}
+
+function handleOf(claim: Exclude<Claim, { kind: "replay" }>, request: FastifyRequest): Idempotency {
+  const key = String(request.headers["idempotency-key"])
+  if (claim.kind === "first") return { key, runId: null, bindRun: claim.bindRun }
+  return {
+    key,
+    runId: claim.runId,
+    bindRun() {
+      throw new Error("a repeat starts no run")
+    },
+  }
+}
+
+function answerOf(endpoint: Endpoint, result: unknown, check: boolean): KeptAnswer {
+  const { status, body, headers } = result instanceof Answer ? result : new Answer(endpoint.statuses[0], result)
+  if (check) checkAnswer(endpoint, status, body)
+  return { status, headers, body: body === undefined ? null : JSON.stringify(body) }
+}
+
+/** Throws where an answer is not what the contract says: another status, a field missing, wrong, or beyond it. */
+export function checkAnswer(endpoint: Endpoint, status: number, body: unknown): void {
+  if (!endpoint.statuses.includes(status)) throw new Error(`${endpoint.id} answered ${status}, which it does not name`)
+  const sent: unknown = body === undefined ? undefined : JSON.parse(JSON.stringify(body))
+  const parsed = endpoint.answer.safeParse(sent)
+  if (!parsed.success) throw new Error(`${endpoint.id} answers against the contract`, { cause: parsed.error })
+  if (!isDeepStrictEqual(parsed.data, sent)) throw new Error(`${endpoint.id} answers with fields beyond the contract`)
+}

@@ -1,0 +1,55 @@
+import { createHash } from "node:crypto"
+import { promisify } from "node:util"
+import { gzip } from "node:zlib"
+import type { FastifyReply, FastifyRequest } from "fastify"
+import type { KeptAnswer } from "./idempotency.ts"
+
+const GZIP_FROM_BYTES = 1024
+const GZIP_LEVEL = 5
+const gzipped = promisify(gzip)
+
+/** Sends an answer in JSON: with `ETag` and 304 on reads, in gzip where it is long and the caller takes that. */
+export async function sendAnswer(answer: KeptAnswer, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+  const { status, headers, body } = answer
+  reply.code(status).headers(headers)
+  const reads = request.method === "GET" || request.method === "HEAD"
+  if (!reply.hasHeader("Cache-Control")) reply.header("Cache-Control", reads ? "private, no-cache" : "no-store")
+  if (body === null) return reply.send()
+  if (!reply.hasHeader("Content-Type")) reply.type("application/json; charset=utf-8")
+  if (reads && status === 200) {
+    const etag = `W/"${createHash("sha1").update(body).digest("base64url")}"`
+    reply.header("ETag", etag)
+    if (matches(request.headers["if-none-match"], etag)) {
+      reply.removeHeader("Content-Type")
+      return reply.code(304).send()
+    }
+  }
+  // A string of so few characters may be up to three times as many bytes: near enough.
+  if (body.length <= GZIP_FROM_BYTES) return reply.send(body)
+  reply.header("Vary", varyWith(reply, "Accept-Encoding"))
+  if (!takesGzip(request.headers["accept-encoding"])) return reply.send(body)
+  reply.header("Content-Encoding", "gzip")
+  return reply.send(await gzipped(body, { level: GZIP_LEVEL }))
+}
+
+export function varyWith(reply: FastifyReply, name: string): string {
+  const now = reply.getHeader("Vary")
+  return now === undefined ? name : `${now}, ${name}`
+}
+
+/** Does an `If-None-Match` name this tag? Compared weakly, as RFC 9110 says for it. */
+export function matches(header: string | undefined, etag: string): boolean {
+  if (header === undefined) return false
+  if (header.trim() === "*") return true
+  const bare = (tag: string) => tag.trim().replace(/^W\//, "")
+  return header.split(",").some((tag) => bare(tag) === bare(etag))
+}
+
+export function takesGzip(header: string | string[] | undefined): boolean {
+  for (const part of String(header ?? "").split(",")) {
+    const [coding = "", ...parameters] = part.split(";")
+    if (!/^(gzip|x-gzip|\*)$/i.test(coding.trim())) continue
+    return !parameters.some((p) => /^\s*q\s*=\s*0(\.0*)?\s*$/i.test(p))
+  }
+  return false
+}
