@@ -1,13 +1,22 @@
 import type { FastifyInstance } from "fastify"
 import { sql } from "kysely"
+import { createAgents } from "./agents/agents.ts"
+import { agentRoutes } from "./agents/routes.ts"
 import type { Config, Secrets } from "./config.ts"
 import type { Database } from "./db/database.ts"
-import type { Directory, Route } from "./http/endpoint.ts"
+import { createDirectory } from "./directory.ts"
+import type { Route } from "./http/endpoint.ts"
 import { healthRoutes } from "./http/health.ts"
 import { buildServer } from "./http/server.ts"
 import { closeAllSse } from "./http/sse.ts"
+import { createKeys } from "./keys/keys.ts"
 import type { Clock } from "./lib/clock.ts"
 import type { Logger } from "./lib/log.ts"
+import { createModels } from "./models/models.ts"
+import { BUILT_IN_PLANS, checkTiersInUse, createPlans } from "./plans/plans.ts"
+import { planRoutes } from "./plans/routes.ts"
+import { userRoutes } from "./users/routes.ts"
+import { createUsers } from "./users/users.ts"
 
 /** What the app is given from outside, so that a test can hand in its own. */
 export interface AppOptions {
@@ -35,8 +44,8 @@ export interface App extends AsyncDisposable {
 }
 
 /** Builds every part and ties them together; this is the one place that knows them all. */
-export function createApp(options: AppOptions): App {
-  const { db, log } = options
+export async function createApp(options: AppOptions): Promise<App> {
+  const { config, db, log, clock } = options
   let draining = false
   const databaseAnswers = async () => {
     try {
@@ -46,13 +55,24 @@ export function createApp(options: AppOptions): App {
       return false
     }
   }
-  const directory: Directory = {
-    authenticate: async () => null,
-    user: async () => null,
-    agent: async () => null,
-    watch: () => new AbortController().signal,
-  }
-  const routes: Route[] = [...healthRoutes(async () => !draining && (await databaseAnswers()))]
+  const plans = createPlans(config.plans ?? BUILT_IN_PLANS)
+  const keys = createKeys({ db, clock, plans, log })
+  const users = createUsers({ db, clock, plans, keys })
+  checkTiersInUse(plans, await users.tiersInUse())
+  await keys.setAdmin(options.adminKey)
+  const models = createModels({
+    defaultModel: config.defaultModel,
+    demo: config.demo,
+    platform: options.providers,
+  })
+  const agents = createAgents({ db, clock, keys, users, models })
+  const directory = createDirectory({ keys, users, agents })
+  const routes: Route[] = [
+    ...healthRoutes(async () => !draining && (await databaseAnswers())),
+    ...planRoutes(plans),
+    ...userRoutes(users, agents.all),
+    ...agentRoutes(agents),
+  ]
   const server = buildServer({ routes, directory, log })
   return {
     server,
@@ -64,6 +84,7 @@ export function createApp(options: AppOptions): App {
     async [Symbol.asyncDispose]() {
       closeAllSse()
       await server.close()
+      await keys[Symbol.asyncDispose]()
     },
   }
 }

@@ -44,7 +44,7 @@ async function start(): Promise<void> {
   })
   const keys = ownKeys(config.dataDir, secrets)
   let publicUrl = config.publicUrl ?? ""
-  const app = createApp({
+  const app = await createApp({
     config,
     providers: secrets.providers,
     adminKey: keys.adminKey,

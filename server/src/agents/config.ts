@@ -1,0 +1,23 @@
+import { type AgentConfig, type AgentConfigPatch, DEFAULT_CONFIG } from "@autonomis/contract/agents.ts"
+
+/** The settings with the defaults filled in for what is not set. */
+export function fullConfig(set: AgentConfigPatch): AgentConfig {
+  const { tools, ...rest } = set
+  return { ...DEFAULT_CONFIG, ...withoutNull(rest), tools: { ...DEFAULT_CONFIG.tools, ...withoutNull(tools ?? {}) } }
+}
+
+/** JSON Merge Patch (RFC 7396) over what is set: null takes a field out, so that it returns to its default. */
+export function mergeConfig(set: AgentConfigPatch, patch: AgentConfigPatch): AgentConfigPatch {
+  const { tools: toolsPatch, ...rest } = patch
+  const { tools: toolsSet, ...others } = set
+  const tools = toolsPatch === null ? {} : withoutNull({ ...toolsSet, ...toolsPatch })
+  return { ...withoutNull({ ...others, ...rest }), ...(Object.keys(tools).length === 0 ? {} : { tools }) }
+}
+
+type WithoutNull<T> = { [K in keyof T]?: Exclude<T[K], null | undefined> }
+
+function withoutNull<T extends object>(values: T): WithoutNull<T> {
+  return Object.fromEntries(
+    Object.entries(values).filter(([, value]) => value !== null && value !== undefined),
+  ) as WithoutNull<T>
+}

@@ -1,0 +1,49 @@
+import { hash, randomBytes, timingSafeEqual } from "node:crypto"
+import { crc32 } from "node:zlib"
+import type { KeyKind } from "../db/schema.ts"
+
+/** Crockford's base 32, lower case: 5 bits a character, none that is taken for another. */
+const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+const BODY_LENGTH = 32
+const CHECK_LENGTH = 7
+
+const PREFIX: Record<KeyKind, string> = {
+  admin: "atn_admin_",
+  user: "atn_user_",
+  agent: "atn_agent_",
+  gateway: "atn_gw_",
+  cookie: "atn_cookie_",
+  link: "atn_link_",
+}
+const FORM = /^(atn_(?:admin|user|agent|gw|cookie|link)_[0-9a-hjkmnp-tv-z]{32})([0-9a-hjkmnp-tv-z]{7})$/
+
+/** A fresh key: 160 bits of chance behind the kind's prefix, and a checksum. It is kept nowhere but with its owner. */
+export function newKey(kind: KeyKind): string {
+  let body = ""
+  for (const byte of randomBytes(BODY_LENGTH)) body += ALPHABET[byte & 31]
+  const head = PREFIX[kind] + body
+  return head + checksum(head)
+}
+
+/** Is it written as a key of this platform, without a typo? Says nothing about whether it opens anything. */
+export function isWellFormedKey(key: string): boolean {
+  const [, head, check] = FORM.exec(key) ?? []
+  return head !== undefined && check === checksum(head)
+}
+
+/** What is stored and looked for instead of the key. */
+export function hashKey(key: string): string {
+  return hash("sha256", key)
+}
+
+/** Compares two hashes in a time that does not tell where they differ. */
+export function sameHash(a: string, b: string): boolean {
+  return a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b))
+}
+
+function checksum(head: string): string {
+  let text = ""
+  for (let rest = crc32(head), i = 0; i < CHECK_LENGTH; i++, rest = Math.floor(rest / 32))
+    text = ALPHABET[rest % 32] + text
+  return text
+}

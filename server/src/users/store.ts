@@ -1,0 +1,124 @@
+import { sql } from "kysely"
+import type { Database, Step } from "../db/database.ts"
+import { noSuchUser } from "../db/for-user.ts"
+import { prepared } from "../db/prepared.ts"
+import type { Schema } from "../db/schema.ts"
+
+export type UserStore = ReturnType<typeof userStore>
+
+export interface ListFilter {
+  after: string | null
+  limit: number
+  q: string | null
+}
+
+export function userStore(db: Database) {
+  const columns = ["id", "name", "tier", "state", "limits"] as const
+  const byName = prepared<Pick<Schema["users"], (typeof columns)[number]>, [string]>(
+    db,
+    db.read.selectFrom("users").select(columns).where("name", "=", ""),
+  )
+  const standing = (userId: string) =>
+    db.kysely.updateTable("users").where("id", "=", userId).where("state", "<>", "deleting")
+  const change = (userId: string, values: Partial<Schema["users"]>): Step => ({
+    query: standing(userId).set(values),
+    rows: 1,
+    otherwise: noSuchUser,
+  })
+
+  return {
+    async byName(name: string) {
+      return (await byName(name))[0] ?? null
+    },
+
+    async byId(userId: string) {
+      const row = await db.read.selectFrom("users").selectAll().where("id", "=", userId).executeTakeFirst()
+      return row === undefined || row.state === "deleting" ? null : row
+    },
+
+    insert(row: Schema["users"], taken: () => Error): Step {
+      return {
+        query: db.kysely
+          .insertInto("users")
+          .values(row)
+          .onConflict((c) => c.column("name").doNothing()),
+        rows: 1,
+        otherwise: taken,
+      }
+    },
+
+    async list({ after, limit, q }: ListFilter) {
+      let query = db.read
+        .selectFrom("users")
+        .select(["id", "name", "email", "display_name", "tier", "state", "created_at"])
+        .select((e) =>
+          e
+            .selectFrom("agents")
+            .select((a) => a.fn.countAll<number>().as("n"))
+            .whereRef("agents.user_id", "=", "users.id")
+            .as("agent_count"),
+        )
+        .where("name", "is not", null)
+        .orderBy("name")
+        .limit(limit)
+      if (after !== null) query = query.where("name", ">", after)
+      if (q !== null) {
+        const pattern = `%${q.toLowerCase().replace(/[\\%_]/g, "\\$&")}%`
+        query = query.where((e) =>
+          e.or(
+            (["name", "email", "display_name"] as const).map(
+              (column) => sql<boolean>`lower(${sql.ref(column)}) like ${pattern} escape '\\'`,
+            ),
+          ),
+        )
+      }
+      return query.execute()
+    },
+
+    async tiersInUse(): Promise<string[]> {
+      const rows = await db.read
+        .selectFrom("users")
+        .select("tier")
+        .distinct()
+        .where("state", "<>", "deleting")
+        .execute()
+      return rows.map((row) => row.tier)
+    },
+
+    /** Nothing of this user changes under the feet of the steps that follow; 404 when the user is gone or going. */
+    lock(userId: string, expected: { tier?: string } = {}, otherwise: () => Error = noSuchUser): Step {
+      let query = db.kysely.selectFrom("users").select("id").where("id", "=", userId).where("state", "<>", "deleting")
+      if (expected.tier !== undefined) query = query.where("tier", "=", expected.tier)
+      return { query: db.dialect === "postgres" ? query.forUpdate() : query, rows: 1, otherwise }
+    },
+
+    /** To be run behind `lock`. */
+    setTier(userId: string, tier: string, maxAgents: number | null, tooMany: () => Error): Step {
+      let query = standing(userId).set({ tier })
+      if (maxAgents !== null) {
+        const count = db.kysely
+          .selectFrom("agents")
+          .select((e) => e.fn.countAll<number>().as("n"))
+          .where("user_id", "=", userId)
+        query = query.where(count, "<=", maxAgents)
+      }
+      return { query, rows: 1, otherwise: tooMany }
+    },
+
+    change,
+
+    /** The name is free from here on, and what a run still wants to write is refused. */
+    startDeletion: (userId: string): Step[] => [
+      change(userId, { state: "deleting", name: null, email: null, display_name: null, state_reason: null }),
+      {
+        query: db.kysely
+          .updateTable("runs")
+          .set((e) => ({ epoch: e("epoch", "+", 1) }))
+          .where("user_id", "=", userId)
+          .where("finished_at", "is", null),
+      },
+      // Without the data key the sealed secrets cannot be read by anyone, wherever a copy may lie.
+      { query: db.kysely.deleteFrom("data_keys").where("user_id", "=", userId) },
+    ],
+  }
+}

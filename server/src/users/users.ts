@@ -1,0 +1,169 @@
+import type { Limits } from "@autonomis/contract/plans.ts"
+import type { LimitOverrides } from "@autonomis/contract/users.ts"
+import { auditStep } from "../audit/audit.ts"
+import type { Database, Step } from "../db/database.ts"
+import { noSuchUser } from "../db/for-user.ts"
+import type { Schema } from "../db/schema.ts"
+import type { Origin, UserRef } from "../http/endpoint.ts"
+import type { Keys } from "../keys/keys.ts"
+import { type Clock, iso } from "../lib/clock.ts"
+import { decodeCursor, page } from "../lib/cursor.ts"
+import { AppError } from "../lib/errors.ts"
+import { ids } from "../lib/ids.ts"
+import type { PlanTable } from "../plans/plans.ts"
+import { userStore } from "./store.ts"
+
+/** A user as the API shows it, but for the agents. */
+export interface UserView {
+  user: string
+  email: string | null
+  display_name: string | null
+  tier: string
+  state: "active" | "suspended"
+  limits: Limits
+  created_at: string
+}
+
+export interface UserSummaryView extends Omit<UserView, "limits"> {
+  agent_count: number
+}
+
+export interface NewUser {
+  user: string
+  email?: string | null | undefined
+  display_name?: string | null | undefined
+  tier?: string | undefined
+}
+
+export interface Users {
+  byName(name: string): Promise<UserRef | null>
+  create(input: NewUser, origin: Origin): Promise<UserView & { api_key: string }>
+  list(query: {
+    limit: number
+    cursor?: string | undefined
+    q?: string | undefined
+  }): Promise<{ users: UserSummaryView[]; next_cursor: string | null }>
+  get(userId: string): Promise<UserView>
+  setTier(user: UserRef, tier: string, origin: Origin): Promise<UserView>
+  setLimits(user: UserRef, overrides: LimitOverrides, origin: Origin): Promise<UserView>
+  /** Throws when some user has a tier that no plan describes. */
+  tiersInUse(): Promise<string[]>
+  rotateKey(user: UserRef, graceSeconds: number, origin: Origin): Promise<{ api_key: string }>
+  /** The first step of a batch that counts what the user has: until it commits nobody else adds to it. */
+  lock(user: UserRef): Step
+}
+
+export interface UsersOptions {
+  db: Database
+  clock: Clock
+  plans: PlanTable
+  keys: Keys
+}
+
+export function createUsers({ db, clock, plans, keys }: UsersOptions): Users {
+  const store = userStore(db)
+  const audit = (origin: Origin, user: Pick<UserRef, "id" | "name">, action: string) =>
+    auditStep(db, origin, { userId: user.id, action, target: `user:${user.name}` }, clock.now())
+  const ownKey = (userId: string) => ({ kind: "user", userId, agentId: null }) as const
+
+  const view = (row: Schema["users"]): UserView => ({
+    user: row.name ?? "",
+    email: row.email,
+    display_name: row.display_name,
+    tier: row.tier,
+    state: row.state === "suspended" ? "suspended" : "active",
+    limits: plans.limitsOf(row.tier, JSON.parse(row.limits)),
+    created_at: iso(row.created_at),
+  })
+  const get = async (userId: string) => {
+    const row = await store.byId(userId)
+    if (row === null) throw noSuchUser()
+    return view(row)
+  }
+  const knownTier = (tier: string) => {
+    if (plans.has(tier)) return tier
+    const message = `there is no tier ${JSON.stringify(tier)}; GET /plans lists them`
+    throw new AppError("invalid_request", message, { details: [{ path: "tier", message }] })
+  }
+
+  return {
+    async byName(name) {
+      const row = await store.byName(name)
+      if (row === null || row.name === null || row.state === "deleting") return null
+      const { id, tier, state } = row
+      return { id, name: row.name, tier, state, limits: plans.limitsOf(tier, JSON.parse(row.limits)) }
+    },
+
+    async create(input, origin) {
+      const now = clock.now()
+      const row: Schema["users"] = {
+        id: ids.user(),
+        name: input.user,
+        email: input.email ?? null,
+        display_name: input.display_name ?? null,
+        tier: knownTier(input.tier ?? plans.defaultTier),
+        state: "active",
+        state_reason: null,
+        limits: "{}",
+        created_at: now,
+      }
+      const { key, step } = keys.issue(ownKey(row.id))
+      const taken = () => new AppError("conflict", `the user ${JSON.stringify(input.user)} exists already`)
+      await db.batch([store.insert(row, taken), step, audit(origin, { id: row.id, name: input.user }, "users.create")])
+      return { ...view(row), api_key: key }
+    },
+
+    async list({ limit, cursor, q }) {
+      const after = decodeCursor(cursor, ["string"])?.[0] ?? null
+      const found = await store.list({ after, limit: limit + 1, q: q ?? null })
+      const { rows, nextCursor } = page(found, limit, (row) => [row.name ?? ""])
+      return {
+        users: rows.map((row) => ({
+          user: row.name ?? "",
+          email: row.email,
+          display_name: row.display_name,
+          tier: row.tier,
+          state: row.state === "suspended" ? "suspended" : "active",
+          agent_count: row.agent_count ?? 0,
+          created_at: iso(row.created_at),
+        })),
+        next_cursor: nextCursor,
+      }
+    },
+
+    get,
+
+    async setTier(user, tier, origin) {
+      const { agents } = plans.limitsOf(knownTier(tier), {})
+      const tooMany = () =>
+        new AppError("conflict", `the user has more than the ${agents} agents that the tier ${tier} allows`, {
+          extra: { limit: "agents", max: agents },
+        })
+      await keys.commit(user.id, [
+        store.lock(user.id),
+        store.setTier(user.id, tier, agents, tooMany),
+        audit(origin, user, "users.setTier"),
+      ])
+      return get(user.id)
+    },
+
+    async setLimits(user, overrides, origin) {
+      await keys.commit(user.id, [
+        store.change(user.id, { limits: JSON.stringify(overrides) }),
+        audit(origin, user, "users.setLimits"),
+      ])
+      return get(user.id)
+    },
+
+    tiersInUse: () => store.tiersInUse(),
+
+    async rotateKey(user, graceSeconds, origin) {
+      const { key, steps } = keys.rotate(ownKey(user.id), graceSeconds * 1000)
+      await keys.commit(user.id, [store.lock(user.id), ...steps, audit(origin, user, "users.rotateKey")])
+      return { api_key: key }
+    },
+
+    lock: (user) =>
+      store.lock(user.id, { tier: user.tier }, () => new AppError("conflict", "the account was changed meanwhile")),
+  }
+}
