@@ -21,8 +21,8 @@ export interface ServerOptions {
   log: Logger
   /** Null: `Idempotency-Key` is not looked at. */
   idempotency?: IdempotencyStore | null
-  /** Where users reach the server; https there means Secure cookies and HSTS. */
-  publicUrl?: URL
+  /** Where users reach the server; https there means Secure cookies and HSTS. Asked late: the port is known late. */
+  publicUrl?: () => string
   /** Networks whose `X-Forwarded-For` counts. */
   trustedProxies?: readonly string[]
   /** Origins whose pages may call the API; `*` is every one. */
@@ -60,10 +60,9 @@ declare module "fastify" {
 /** The HTTP server over the endpoint table. Listens to nothing yet. */
 export function buildServer(options: ServerOptions): FastifyInstance {
   const { routes, directory, log } = options
-  const publicUrl = options.publicUrl ?? new URL("http://127.0.0.1")
   const timeouts = { ...TIMEOUTS, ...options.timeouts }
   const at = pathTable(routes.map(({ endpoint }) => endpoint))
-  const entrance = { ...options, publicUrl, at, limits: createRateLimits() }
+  const entrance = { ...options, at, limits: createRateLimits(), site: siteOf(options.publicUrl) }
 
   const app = Fastify({
     logger: false,
@@ -121,21 +120,33 @@ export function buildServer(options: ServerOptions): FastifyInstance {
 
 const nothingHere = (): AppError => new AppError("not_found", "there is nothing at this path")
 
+/** Parsed once: it does not change while the server listens. */
+function siteOf(publicUrl: (() => string) | undefined): () => URL {
+  let text = ""
+  let url = new URL("http://127.0.0.1")
+  return () => {
+    const now = publicUrl?.() ?? url.origin
+    if (now !== text) url = new URL(now)
+    text = now
+    return url
+  }
+}
+
 interface Entrance extends ServerOptions {
-  publicUrl: URL
+  site: () => URL
   at: PathTable
   limits: RateLimits
 }
 
 /** Everything before the body, in the contract's order: 401, 404 of user and agent, 403, 404 and 405 of the route. */
 async function enter(entrance: Entrance, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
-  const { directory, at, publicUrl } = entrance
+  const { directory, at } = entrance
   const url = request.raw.url ?? "/"
   const path = pathOf(url)
   const route = request.routeOptions.config.route?.endpoint ?? null
   reply.header("X-Request-Id", request.id)
   reply.header("X-Content-Type-Options", "nosniff")
-  if (publicUrl.protocol === "https:") reply.header("Strict-Transport-Security", "max-age=31536000")
+  if (entrance.site().protocol === "https:") reply.header("Strict-Transport-Security", "max-age=31536000")
   corsHeaders(entrance.corsOrigins ?? [], request, reply)
 
   const siblings = route === null ? at(path) : []
@@ -179,12 +190,12 @@ function namesOf(route: { path: string } | null, request: FastifyRequest, parts:
 }
 
 async function authenticate(
-  { directory, limits, publicUrl }: Entrance,
+  { directory, limits, site }: Entrance,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<Principal | null> {
   const { method, headers } = request
-  const key = keyOf({ method, path: pathOf(request.raw.url ?? "/"), headers, publicUrl })
+  const key = keyOf({ method, path: pathOf(request.raw.url ?? "/"), headers, publicUrl: site() })
   if (key === null) return null
   const principal = key === "" ? null : await directory.authenticate(key)
   if (principal === null) {
