@@ -56,14 +56,24 @@ export async function freshSqlite(): Promise<TestDatabase> {
   )
 }
 
+/** The address of a new empty database on the shared PostgreSQL: for a whole server. */
+export async function freshPostgresUrl(): Promise<AsyncDisposable & { url: string }> {
+  const url = new URL(await postgresUrl())
+  const name = freshName()
+  await administer(`create database ${name}`)
+  url.pathname = `/${name}`
+  return { url: url.href, [Symbol.asyncDispose]: () => administer(`drop database ${name} with (force)`) }
+}
+
+async function administer(statement: string): Promise<void> {
+  await using db = openPostgres(await postgresUrl(), () => {})
+  await sql.raw(statement).execute(db.kysely)
+}
+
 /** A fresh migrated schema on the shared PostgreSQL. */
 export async function freshPostgres(): Promise<TestDatabase> {
   const url = await postgresUrl()
   const schema = freshName()
-  const administer = async (statement: string) => {
-    await using db = openPostgres(url, () => {})
-    await sql.raw(statement).execute(db.kysely)
-  }
   await administer(`create schema ${schema}`)
   return prepared(
     async () => openPostgres(url, () => {}, schema),

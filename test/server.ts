@@ -3,11 +3,8 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { sql } from "kysely"
-import { openPostgres } from "../server/src/db/postgres.ts"
 import { ENVIRONMENT_TO_DELETE } from "../server/src/runtime/providers.ts"
-import type { DatabaseName } from "./databases.ts"
-import { freshName, postgresUrl } from "./postgres.ts"
+import { type DatabaseName, freshPostgresUrl } from "./databases.ts"
 import { until } from "./until.ts"
 
 export const ROOT = fileURLToPath(new URL("..", import.meta.url)).replace(/\/$/, "")
@@ -73,7 +70,7 @@ export function cleanEnvironment(): Record<string, string> {
 export async function startServer(options: ServerOptions = {}): Promise<TestServer> {
   const root = options.root ?? ROOT
   const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), "autonomis-e2e-"))
-  const database = options.database === "postgres" && !options.databaseUrl ? await freshDatabase() : null
+  const database = options.database === "postgres" && !options.databaseUrl ? await freshPostgresUrl() : null
   const databaseUrl = options.databaseUrl ?? database?.url ?? null
   const [program, ...args] = options.npm
     ? ["npm", "start", "--silent"]
@@ -96,7 +93,7 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
   )
   const cleanUp = async () => {
     if (options.dataDir === undefined) rmSync(dataDir, { recursive: true, force: true })
-    await database?.drop()
+    await database?.[Symbol.asyncDispose]()
   }
   const url = await started(said, ended).catch(async (error: unknown) => {
     child.kill("SIGKILL")
@@ -202,17 +199,4 @@ async function started(
     START_MS,
   )
   return url
-}
-
-async function freshDatabase(): Promise<{ url: string; drop(): Promise<void> }> {
-  const shared = await postgresUrl()
-  const name = freshName()
-  const administer = async (statement: string) => {
-    await using db = openPostgres(shared, () => {})
-    await sql.raw(statement).execute(db.kysely)
-  }
-  await administer(`create database ${name}`)
-  const url = new URL(shared)
-  url.pathname = `/${name}`
-  return { url: url.href, drop: () => administer(`drop database ${name} with (force)`) }
 }

@@ -69,7 +69,7 @@ export function readConfig(env: Environment, cwd: string): { config: Config; sec
   for (const name of Object.keys(env)) {
     if (!name.startsWith("AUTONOMIS_") || KNOWN.has(name) || !env[name]) continue
     if (NOT_YET.has(name)) throw new StartError(`${name} is not supported yet; remove it.`)
-    throw new StartError(`${name} is not a setting of Autonomis${suggestion(name)}.`)
+    throw new StartError(`${name} is not a setting of Autonomis${suggestion(name)}`)
   }
   const secrets = readSecrets(env)
   const config = readSettings(env, cwd, secrets)
@@ -272,7 +272,7 @@ function plansFile(env: Environment, cwd: string): Plans | null {
 /** The one known name that is nearest, if it is near. */
 function suggestion(name: string): string {
   const near = [...KNOWN].map((known) => ({ known, steps: distance(name, known) })).sort((a, b) => a.steps - b.steps)[0]
-  return near && near.steps <= 3 ? `; did you mean ${near.known}?` : ""
+  return near && near.steps <= 3 ? `; did you mean ${near.known}?` : "."
 }
 
 /** Levenshtein's distance. */

@@ -21,7 +21,7 @@ export interface Migration {
 }
 
 /** In the order in which they ran everywhere; never changed once released, only added to. */
-const MIGRATIONS: readonly Migration[] = [first]
+export const MIGRATIONS: readonly Migration[] = [first]
 
 const TYPES: Record<Database["dialect"], Types> = {
   sqlite: { text: "text", int: "integer", blob: "blob", serial: "integer primary key autoincrement", end: "strict" },
@@ -45,18 +45,21 @@ export interface MigrationState {
   unknown: string[]
 }
 
-export async function migrationState(db: Database): Promise<MigrationState> {
+export async function migrationState(
+  db: Database,
+  migrations: readonly Migration[] = MIGRATIONS,
+): Promise<MigrationState> {
   const done = await appliedNames(db)
-  const known = new Set(MIGRATIONS.map((m) => m.name))
+  const known = new Set(migrations.map((m) => m.name))
   return {
     done,
-    pending: MIGRATIONS.filter((m) => !done.includes(m.name)).map((m) => m.name),
+    pending: migrations.filter((m) => !done.includes(m.name)).map((m) => m.name),
     unknown: done.filter((name) => !known.has(name)),
   }
 }
 
 /** Runs what is pending, all in one transaction; two servers that start at once take turns. */
-export async function migrate(db: Database, now: number): Promise<void> {
+export async function migrate(db: Database, now: number, migrations: readonly Migration[] = MIGRATIONS): Promise<void> {
   await db.kysely.transaction().execute(async (trx) => {
     if (db.dialect === "postgres") await sql`select pg_advisory_xact_lock(${LOCK})`.execute(trx)
     const types = TYPES[db.dialect]
@@ -65,7 +68,7 @@ export async function migrate(db: Database, now: number): Promise<void> {
       .execute(trx)
     const rows = await sql<{ name: string }>`select name from migrations`.execute(trx)
     const done = new Set(rows.rows.map((r) => r.name))
-    for (const migration of MIGRATIONS) {
+    for (const migration of migrations) {
       if (done.has(migration.name)) continue
       for (const statement of migration.statements(types)) await sql.raw(statement).execute(trx)
       await sql`insert into migrations (name, applied_at) values (${migration.name}, ${now})`.execute(trx)

@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { syncFolder } from "../lib/durable-file.ts"
 import { StartError } from "../lib/start-error.ts"
 import type { Database } from "./database.ts"
-import { migrate, migrationState } from "./migrate.ts"
+import { MIGRATIONS, type Migration, migrate, migrationState } from "./migrate.ts"
 import { openSqlite } from "./sqlite.ts"
 
 const BACKUPS_KEPT = 3
@@ -16,17 +16,20 @@ export interface OpenOptions {
   now: number
   /** Told of connections that broke while they were idle. */
   onError(error: Error): void
+  /** This program's own unless told (tests). */
+  migrations?: readonly Migration[]
   /** Lines for the operator. */
   say(line: string): void
 }
 
 /** Opens the configured database and brings it to this program's schema, after a backup where that is ours to make. */
 export async function openDatabase(options: OpenOptions): Promise<Database> {
+  const migrations = options.migrations ?? MIGRATIONS
   const file = join(options.dataDir, "autonomis.db")
   const db = options.url === null ? openFile(file) : await openServer(options.url, options.onError)
   try {
     const { pending, done, unknown } = await reach(options.url === null ? file : "DATABASE_URL", () =>
-      migrationState(db),
+      migrationState(db, migrations),
     )
     if (unknown.length > 0) {
       throw new StartError(
@@ -35,7 +38,7 @@ export async function openDatabase(options: OpenOptions): Promise<Database> {
     }
     if (pending.length === 0) return db
     if (done.length > 0 && options.url === null) await backupBefore(db, file, pending[0] ?? "", options)
-    await migrate(db, options.now)
+    await migrate(db, options.now, migrations)
     return db
   } catch (error) {
     await db[Symbol.asyncDispose]()

@@ -1,5 +1,5 @@
-import { closeSync, mkdirSync, openSync, unlinkSync } from "node:fs"
-import { join } from "node:path"
+import { closeSync, existsSync, mkdirSync, openSync, unlinkSync } from "node:fs"
+import { dirname, join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { StartError } from "../lib/start-error.ts"
 
@@ -9,13 +9,20 @@ const FOLDER_MODE = 0o711
 /** Makes the folder if it is not there, and sees that files can be written to it. */
 export function prepareDataFolder(folder: string): void {
   try {
-    mkdirSync(folder, { recursive: true, mode: FOLDER_MODE })
+    makeFolder(folder)
     const probe = join(folder, `.probe-${process.pid}`)
     closeSync(openSync(probe, "w", 0o600))
     unlinkSync(probe)
   } catch (error) {
     throw new StartError(`AUTONOMIS_DATA_DIR: the folder ${folder} cannot be written (${codeOf(error)}).`)
   }
+}
+
+/** Not by `recursive`: where the system gives ENOENT for what cannot be made (`/proc`), Node then tries for ever. */
+function makeFolder(folder: string): void {
+  if (existsSync(folder)) return
+  makeFolder(dirname(folder))
+  mkdirSync(folder, { mode: FOLDER_MODE })
 }
 
 /**
