@@ -1,10 +1,8 @@
 import type { IncomingHttpHeaders } from "node:http"
 import { AppError } from "../lib/errors.ts"
 
-/** Only these are taken where they belong: a cookie's token in the cookie, a gateway's at the gateway. */
+/** A sign-in's token counts in the cookie alone, and nothing else counts there. */
 const COOKIE_KEY = "atn_cookie_"
-const GATEWAY_KEY = "atn_gw_"
-const LINK_KEY = "atn_link_"
 
 const READS = new Set(["GET", "HEAD", "OPTIONS"])
 
@@ -16,22 +14,14 @@ export function cookieHeader(value: string, maxAgeSeconds: number, secure: boole
   return [...parts, ...(secure ? ["Secure"] : [])].join("; ")
 }
 
-export interface Caller {
-  method: string
-  path: string
-  headers: IncomingHttpHeaders
-  publicUrl: URL
-}
-
-/** The key that a request came with, or null. Throws 403 for a write with the cookie from another site's page. */
-export function keyOf({ method, path, headers, publicUrl }: Caller): string | null {
+/**
+ * The key that a request came with; null without one, "" for one that cannot count here. Throws 403 for a write with the
+ * cookie from another site's page.
+ */
+export function keyOf(method: string, headers: IncomingHttpHeaders, publicUrl: URL): string | null {
   const direct = headers["x-api-key"]
   const key = typeof direct === "string" && direct !== "" ? direct : bearerOf(headers)
-  if (key !== null) {
-    if (key.startsWith(COOKIE_KEY) || key.startsWith(LINK_KEY)) return ""
-    if (key.startsWith(GATEWAY_KEY) && !path.startsWith("/gateway/")) return ""
-    return key
-  }
+  if (key !== null) return key.startsWith(COOKIE_KEY) ? "" : key
   const cookie = cookieOf(headers.cookie, cookieName(publicUrl.protocol === "https:"))
   if (cookie === null) return null
   if (!cookie.startsWith(COOKIE_KEY)) return ""

@@ -35,7 +35,8 @@ export interface AgentRef {
 
 /** What `http/` asks of the domains. Lookups take the same time whether or not there is something to find. */
 export interface Directory {
-  authenticate(key: string): Promise<Principal | null>
+  /** Whom a key is of; null for a bad, unknown or ended one. The gateway takes other keys than the API. */
+  authenticate(key: string, at: "api" | "gateway"): Promise<Principal | null>
   user(name: string): Promise<UserRef | null>
   agent(userId: string, name: string): Promise<AgentRef | null>
   /** Aborts when the key is revoked, expires, or its user is suspended or deleted. */

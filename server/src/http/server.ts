@@ -178,6 +178,12 @@ const isPublic = ({ access }: { access: string }): boolean => access === "public
 const API = BASE_PATH.slice(1).split("/")
 const isApi = (parts: readonly string[]): boolean => API.every((part, i) => parts[i] === part)
 
+/** By the route, not by how the path is written. */
+function placeOf(request: FastifyRequest): "api" | "gateway" {
+  const path = request.routeOptions.config.route?.endpoint.path
+  return path?.startsWith("/gateway/") ? "gateway" : "api"
+}
+
 /** The user and agent that a path names; where nothing stands at it, by its form. */
 function namesOf(route: { path: string } | null, request: FastifyRequest, parts: readonly string[]) {
   if (route !== null) {
@@ -195,9 +201,9 @@ async function authenticate(
   reply: FastifyReply,
 ): Promise<Principal | null> {
   const { method, headers } = request
-  const key = keyOf({ method, path: pathOf(request.raw.url ?? "/"), headers, publicUrl: site() })
+  const key = keyOf(method, headers, site())
   if (key === null) return null
-  const principal = key === "" ? null : await directory.authenticate(key)
+  const principal = key === "" ? null : await directory.authenticate(key, placeOf(request))
   if (principal === null) {
     await limits.wrongKey(clientAddress(request.ip, request.socket.remoteAddress) ?? "")
     return null

@@ -50,11 +50,6 @@ export function closeAllSse(): void {
   for (const stream of [...open]) stream.close()
 }
 
-/** Ends every stream of this process, when the server stops. */
-export function closeAllSse(): void {
-  for (const stream of open) stream.close()
-}
-
 /** Answers with server-sent events; the headers go out at once. The handler returns `SENT` when it is done with it. */
 export function openSse({ request, reply, signal }: SseContext): SseStream {
   reply.hijack()
