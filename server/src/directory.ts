@@ -7,7 +7,7 @@ import type { Users } from "./users/users.ts"
 export function createDirectory(parts: { keys: Keys; users: Users; agents: Agents }): Directory {
   const { keys, users, agents } = parts
   return {
-    authenticate: (key) => keys.authenticate(key),
+    authenticate: (key, at) => keys.authenticate(key, at),
     user: (name) => users.byName(name),
     agent: (userId, name) => agents.byName(userId, name),
     watch: (principal) => keys.watch(principal),
