@@ -1,5 +1,5 @@
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from "node:http"
-import type { AddressInfo, Socket } from "node:net"
+import type { Socket } from "node:net"
 
 /**
  * What a provider double answers to one request. All parts are optional; `{}` answers "OK".
@@ -106,7 +106,8 @@ export async function startDouble<Body>(wire: Wire<Body>): Promise<Double<Body>>
     socket.on("close", () => sockets.delete(socket))
   })
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
-  const address = server.address() as AddressInfo
+  const address = server.address()
+  if (address === null || typeof address === "string") throw new Error("the double has no port")
 
   return {
     url: `http://127.0.0.1:${address.port}`,
@@ -174,9 +175,12 @@ async function flood(response: ServerResponse, bytes: number, piece: () => strin
     const text = piece()
     sent += text.length
     if (!response.write(text)) {
-      await new Promise((resolve) => {
-        response.once("drain", resolve)
-        response.once("close", resolve)
+      await new Promise<void>((resolve) => {
+        const go = () => {
+          response.off("drain", go).off("close", go)
+          resolve()
+        }
+        response.on("drain", go).on("close", go)
       })
     }
   }

@@ -120,8 +120,10 @@ function options(
   fetch: typeof globalThis.fetch,
 ): SimpleStreamOptions {
   const { model } = resolved
-  const level = request.thinking === "off" || !model.reasoning ? "off" : pi.clampThinkingLevel(model, request.thinking)
-  const budget = thinkingBudget(model, level, request.maxTokens)
+  const divided = dividesTokens(model)
+  const off = request.thinking === "off" || !model.reasoning || (divided && request.maxTokens < 3072)
+  const level = off ? "off" : pi.clampThinkingLevel(model, request.thinking)
+  const budget = divided && level !== "off" ? thinkingBudget(level, request.maxTokens) : 0
   const openCode = model.provider.startsWith("opencode") ? { "x-opencode-session": request.cacheKey } : {}
   return {
     apiKey: resolved.apiKey,
@@ -144,11 +146,14 @@ function options(
 
 /**
  * Anthropic's older models take a budget for thinking, which the library adds to the answer's limit; the grant is for
- * both, so it is divided here. 0 where the provider keeps one limit by itself.
+ * both, so it is divided here. Elsewhere there is one limit.
  */
-function thinkingBudget(model: Model<Api>, level: string, maxTokens: number): number {
-  const adaptive = model.compat !== undefined && "forceAdaptiveThinking" in model.compat
-  if (model.api !== "anthropic-messages" || level === "off" || adaptive || maxTokens < 3072) return 0
+function dividesTokens(model: Model<Api>): boolean {
+  if (model.api !== "anthropic-messages" && model.api !== "bedrock-converse-stream") return false
+  return !(model.compat !== undefined && "forceAdaptiveThinking" in model.compat && model.compat.forceAdaptiveThinking)
+}
+
+function thinkingBudget(level: string, maxTokens: number): number {
   const wanted = { minimal: 1024, low: 2048, medium: 8192 }[level] ?? 16_384
   return Math.min(wanted, Math.floor(maxTokens / 2))
 }
