@@ -3,7 +3,17 @@ import type { Database } from "../db/database.ts"
 import type { Clock } from "../lib/clock.ts"
 import type { Logger } from "../lib/log.ts"
 import { oneLine } from "./escape.ts"
-import { insertLines, type LogFilter, type LogRow, newestId, readAfter, readTail } from "./store.ts"
+import {
+  deleteBefore,
+  deleteBeyond,
+  insertLines,
+  type LogFilter,
+  type LogRow,
+  newestId,
+  ROW_BYTES,
+  readAfter,
+  readTail,
+} from "./store.ts"
 
 export type { LogFilter } from "./store.ts"
 
@@ -29,6 +39,8 @@ export interface Logs extends AsyncDisposable {
   follow(filter: LogFilter, afterId: number, signal: AbortSignal): AsyncGenerator<StoredLine[]>
   /** Resolves when everything written so far is stored. */
   flush(): Promise<void>
+  /** Deletes what is too old. Runs by itself every ten minutes. */
+  expire(): Promise<void>
 }
 
 export interface StoredLine {
@@ -41,6 +53,10 @@ export interface LogsOptions {
   clock: Clock
   /** Where it is told that lines could not be stored. */
   log?: Logger
+  /** How long lines are kept. */
+  keptMs?: number
+  /** How many bytes of lines an account, or the platform itself, keeps; a tenth more for a while. */
+  keptBytes?: number
   /** How often lines of other servers on the same database are looked for. */
   pollMs?: number
 }
@@ -52,13 +68,23 @@ const FLUSH_AFTER_MS = 100
 /** Ids below the newest that may still come to light: PostgreSQL gives ids before it commits. */
 const OVERLAP = { sqlite: 0, postgres: 2000 }
 
-export function createLogs({ db, clock, log, pollMs = 1000 }: LogsOptions): Logs {
+const DAY_MS = 24 * 3600_000
+const EXPIRE_EVERY_MS = 10 * 60_000
+
+export function createLogs(options: LogsOptions): Logs {
+  const { db, clock, log, pollMs = 1000, keptMs = 30 * DAY_MS, keptBytes = 16 << 20 } = options
   let waiting: LogRow[] = []
   let dropped = 0
   let timer: NodeJS.Timeout | null = null
   let flushing: Promise<void> | null = null
   let closed = false
   const followers = new Set<() => void>()
+  /** Bytes stored since an account was last looked at. A new one is looked at with its first lines. */
+  const stored = new Map<string | null, number>()
+  const expire = () => deleteBefore(db, clock.now() - keptMs)
+  const expiry = setInterval(() => {
+    expire().catch((error: unknown) => log?.error("old log lines could not be deleted", { error }))
+  }, EXPIRE_EVERY_MS).unref()
 
   function write(line: LogLine): void {
     if (closed) return
@@ -97,10 +123,22 @@ export function createLogs({ db, clock, log, pollMs = 1000 }: LogsOptions): Logs
     dropped = 0
     try {
       for (let i = 0; i < rows.length; i += GROUP) await insertLines(db, rows.slice(i, i + GROUP))
+      await trim(rows)
     } catch (error) {
       log?.error("log lines could not be stored", { lines: rows.length, error })
     }
     for (const wake of followers) wake()
+  }
+
+  async function trim(rows: readonly LogRow[]): Promise<void> {
+    const slack = keptBytes / 10
+    for (const { user_id = null, message } of rows)
+      stored.set(user_id, (stored.get(user_id) ?? slack) + message.length + ROW_BYTES)
+    for (const [userId, bytes] of stored) {
+      if (bytes <= slack) continue
+      stored.set(userId, 0)
+      await deleteBeyond(db, userId, keptBytes)
+    }
   }
 
   const note = (message: string): LogRow => ({
@@ -142,8 +180,10 @@ export function createLogs({ db, clock, log, pollMs = 1000 }: LogsOptions): Logs
         else await woken
       }
     },
+    expire,
     async [Symbol.asyncDispose]() {
       closed = true
+      clearInterval(expiry)
       await flush()
     },
   }

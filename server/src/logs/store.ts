@@ -1,5 +1,5 @@
 import { type Insertable, type Selectable, sql } from "kysely"
-import type { Database } from "../db/database.ts"
+import type { Compilable, Database } from "../db/database.ts"
 import type { Schema } from "../db/schema.ts"
 import { iso } from "../lib/clock.ts"
 import type { StoredLine } from "./logs.ts"
@@ -13,6 +13,9 @@ export interface LogFilter {
   /** Milliseconds; lines from this time on. */
   since?: number | undefined
 }
+
+/** What a line takes beside its message. */
+export const ROW_BYTES = 128
 
 /** More than the overlap with which a follower reads, so that it always gets on. */
 const MAX_READ = 5000
@@ -47,6 +50,39 @@ export async function readAfter(db: Database, filter: LogFilter, afterId: number
 export async function newestId(db: Database): Promise<number> {
   const row = await db.read.selectFrom("logs").select(sql<number | null>`max(id)`.as("id")).executeTakeFirst()
   return row?.id ?? 0
+}
+
+const DELETE_AT_ONCE = 1000
+
+/** Deletes what is older than `before` (milliseconds), little by little, so that nobody waits for it. */
+export async function deleteBefore(db: Database, before: number): Promise<void> {
+  const old = db.kysely.selectFrom("logs").select("id").where("created_at", "<", before).limit(DELETE_AT_ONCE)
+  await deleteAll(db, () => db.kysely.deleteFrom("logs").where("id", "in", old).returning("id"))
+}
+
+/** Deletes the oldest lines of an account until its newest, of `maxBytes` in all, are left. */
+export async function deleteBeyond(db: Database, userId: string | null, maxBytes: number): Promise<void> {
+  const of = userId === null ? sql`user_id is null` : sql`user_id = ${userId}`
+  const { rows } = await sql<{ id: number }>`
+    select id from (
+      select id, sum(length(message) + ${ROW_BYTES}) over (order by id desc) as bytes from logs where ${of}
+    ) as sums where bytes > ${maxBytes} order by id desc limit 1`.execute(db.read)
+  const last = rows[0]?.id
+  if (last === undefined) return
+  const old = db.kysely
+    .selectFrom("logs")
+    .select("id")
+    .where("id", "<=", last)
+    .where(userId === null ? sql<boolean>`user_id is null` : sql<boolean>`user_id = ${userId}`)
+    .limit(DELETE_AT_ONCE)
+  await deleteAll(db, () => db.kysely.deleteFrom("logs").where("id", "in", old).returning("id"))
+}
+
+async function deleteAll(db: Database, some: () => Compilable<{ id: number }>): Promise<void> {
+  for (;;) {
+    const [gone] = await db.batch([{ query: some() }])
+    if (gone.length < DELETE_AT_ONCE) return
+  }
 }
 
 function matching(db: Database, { userId, agentName, since }: LogFilter) {

@@ -1,0 +1,80 @@
+import { contract } from "@autonomis/contract/endpoints.ts"
+import type { Me } from "@autonomis/contract/platform.ts"
+import type { FastifyRequest } from "fastify"
+import type { Database } from "../db/database.ts"
+import { unauthorized } from "../http/admit.ts"
+import { clientAddress } from "../http/client-address.ts"
+import { cookieHeader } from "../http/credentials.ts"
+import { Answer, endpoint, type Principal, type Route } from "../http/endpoint.ts"
+import type { RateLimits } from "../http/rate-limit.ts"
+import { iso } from "../lib/clock.ts"
+import type { Pause } from "./pause.ts"
+import type { SignedIn, SignIn } from "./sign-in.ts"
+import { platformStatus, type StatusOptions } from "./status.ts"
+
+export interface PlatformOptions {
+  db: Database
+  status: StatusOptions
+  pause: Pause
+  signIn: SignIn
+  limits: RateLimits
+  /** Without a slash at the end. */
+  publicUrl(): string
+}
+
+export function platformRoutes({ db, status, pause, signIn, limits, publicUrl }: PlatformOptions): Route[] {
+  const secure = () => publicUrl().startsWith("https:")
+  const withCookie = ({ cookie, maxAgeSeconds }: SignedIn) =>
+    new Answer(204, undefined, { "Set-Cookie": cookieHeader(cookie, maxAgeSeconds, secure()) })
+
+  return [
+    endpoint(contract.platform.me, async ({ principal }) => await whoIs(db, known(principal))),
+    endpoint(contract.platform.status, async () => platformStatus(status)),
+    endpoint(contract.platform.pause, async ({ body, origin }) => {
+      await pause.set(body.paused, origin)
+      return body
+    }),
+    endpoint(contract.platform.signIn, async ({ body, origin, request }) => {
+      const signedIn =
+        "token" in body ? await signIn.withLink(body.token, origin) : await signIn.withKey(body.api_key, origin)
+      if (signedIn !== null) return withCookie(signedIn)
+      await limits.wrongKey(addressOf(request))
+      throw unauthorized()
+    }),
+    endpoint(contract.platform.signOut, async ({ principal, query, origin, request }) => {
+      const everywhere = query.all === "true"
+      // A key in a header is no sign-in: it stays, and with `all` it ends the account's sign-ins.
+      const { "x-api-key": key, authorization } = request.headers
+      if (everywhere || (key === undefined && authorization === undefined))
+        await signIn.signOut(known(principal), everywhere, origin)
+      return new Answer(204, undefined, { "Set-Cookie": cookieHeader("", 0, secure()) })
+    }),
+    endpoint(contract.platform.signInLink, async ({ user, principal, origin }) => {
+      const { token, expiresAt } = await signIn.link(user, known(principal), origin)
+      // Behind `#`, so that no server and no log on the way sees it.
+      return { url: `${publicUrl()}/#token=${token}`, expires_at: iso(expiresAt) }
+    }),
+    endpoint(contract.platform.impersonate, async ({ user, principal, origin }) =>
+      withCookie(await signIn.impersonate(user, known(principal), origin)),
+    ),
+  ]
+}
+
+const addressOf = (request: FastifyRequest) => clientAddress(request.ip, request.socket.remoteAddress) ?? ""
+
+function known(principal: Principal | null): Principal {
+  if (principal === null) throw unauthorized()
+  return principal
+}
+
+async function whoIs(db: Database, { kind, userId, agentId, impersonatedBy }: Principal): Promise<Me> {
+  const user =
+    userId === null
+      ? null
+      : await db.read.selectFrom("users").select("name").where("id", "=", userId).executeTakeFirst()
+  const agent =
+    agentId === null
+      ? null
+      : await db.read.selectFrom("agents").select("name").where("id", "=", agentId).executeTakeFirst()
+  return { kind, user: user?.name ?? null, agent: agent?.name ?? null, impersonated_by: impersonatedBy }
+}

@@ -1,0 +1,89 @@
+import { auditStep } from "../audit/audit.ts"
+import type { Database } from "../db/database.ts"
+import type { Origin, Principal, UserRef } from "../http/endpoint.ts"
+import type { Keys, NewKeyOptions } from "../keys/keys.ts"
+import type { Clock } from "../lib/clock.ts"
+
+const COOKIE_MS = 30 * 24 * 3600_000
+const LINK_MS = 10 * 60_000
+const IMPERSONATION_MS = 3600_000
+
+/** A fresh sign-in: the cookie's value and how long it counts. */
+export interface SignedIn {
+  cookie: string
+  maxAgeSeconds: number
+}
+
+export interface SignIn {
+  /** Null for a bad key. The sign-in dies with the key. */
+  withKey(key: string, origin: Origin): Promise<SignedIn | null>
+  /** Null for a link that was used, is too old, or never was. */
+  withLink(token: string, origin: Origin): Promise<SignedIn | null>
+  /** A token that signs the user in, once. */
+  link(user: UserRef, principal: Principal, origin: Origin): Promise<{ token: string; expiresAt: number }>
+  impersonate(user: UserRef, principal: Principal, origin: Origin): Promise<SignedIn>
+  signOut(principal: Principal, everywhere: boolean, origin: Origin): Promise<void>
+}
+
+/** Who a key belongs to, as far as a sign-in repeats it. */
+type Account = Pick<Principal, "userId" | "agentId" | "impersonatedBy">
+
+export function createSignIn({ db, keys, clock }: { db: Database; keys: Keys; clock: Clock }): SignIn {
+  const audit = (origin: Origin, userId: string | null, action: string, target: string) =>
+    auditStep(db, origin, { userId, action, target }, clock.now())
+
+  async function open(account: Account, parentHash: string | null, lastsMs: number, origin: Origin, action: string) {
+    const { userId, agentId, impersonatedBy } = account
+    const options: NewKeyOptions = {
+      kind: "cookie",
+      userId,
+      agentId,
+      parentHash,
+      expiresAt: clock.now() + lastsMs,
+      impersonatedBy,
+    }
+    const { key, step } = keys.issue(options)
+    await keys.commit(userId, [step, audit(origin, userId, action, targetOf(account))])
+    return { cookie: key, maxAgeSeconds: Math.floor(lastsMs / 1000) }
+  }
+
+  return {
+    async withKey(key, origin) {
+      const principal = await keys.authenticate(key, "api")
+      if (principal === null) return null
+      const as = { ...origin, actor: targetOf(principal) }
+      return await open(principal, principal.keyHash, COOKIE_MS, as, "session.create")
+    },
+    async withLink(token, origin) {
+      const account = await keys.redeemLink(token)
+      if (account === null) return null
+      const whole = { ...account, impersonatedBy: null }
+      return await open(whole, null, COOKIE_MS, { ...origin, actor: targetOf(whole) }, "session.create")
+    },
+    async link(user, principal, origin) {
+      const expiresAt = clock.now() + LINK_MS
+      const parentHash = principal.keyHash
+      const { key, step } = keys.issue({ kind: "link", userId: user.id, agentId: null, parentHash, expiresAt })
+      await keys.commit(user.id, [step, audit(origin, user.id, "users.signInLink", `user:${user.name}`)])
+      return { token: key, expiresAt }
+    },
+    impersonate: (user, principal, origin) =>
+      open(
+        { userId: user.id, agentId: null, impersonatedBy: "admin" },
+        principal.keyHash,
+        IMPERSONATION_MS,
+        origin,
+        "users.impersonate",
+      ),
+    async signOut(principal, everywhere, origin) {
+      const { userId, agentId, keyHash, impersonatedBy } = principal
+      // Who only looks at an account does not sign its owner out.
+      if (everywhere && impersonatedBy === null) await keys.revokeCookies(userId, agentId)
+      else await keys.revoke(userId, keyHash)
+      await db.batch([audit(origin, userId, "session.delete", targetOf(principal))])
+    },
+  }
+}
+
+const targetOf = ({ userId, agentId }: Account): string =>
+  agentId !== null ? `agent:${agentId}` : userId !== null ? `user:${userId}` : "admin"
