@@ -40,6 +40,8 @@ export interface HandsFile {
   /** Masked for text; `sizeBytes` is the whole file's. */
   data: Uint8Array
   sizeBytes: number
+  /** Secrets were masked in `data`: writing it back would destroy them. */
+  masked?: boolean
 }
 
 export interface HandsStat {

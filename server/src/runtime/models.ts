@@ -121,7 +121,9 @@ function requestHeaders(
   apiKey: string,
   given: Record<string, string>,
 ): Record<string, string | null> {
-  const headers = { "User-Agent": "autonomis/0.1", ...given }
+  // OpenAI's client would take these two from the environment.
+  const own = { "OpenAI-Organization": null, "OpenAI-Project": null }
+  const headers = { "User-Agent": "autonomis/0.1", ...own, ...given }
   if (provider.id !== "cloudflare-ai-gateway") return headers
   return { ...headers, "cf-aig-authorization": `Bearer ${apiKey}`, Authorization: null, "x-api-key": null }
 }

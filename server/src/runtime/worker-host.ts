@@ -1,3 +1,5 @@
+import { getCompileCacheDir } from "node:module"
+import { dirname } from "node:path"
 import { Worker } from "node:worker_threads"
 import { messageOf } from "../lib/errors.ts"
 import type { CatalogueModel, Credentials, FromWorker, ToWorker } from "./protocol.ts"
@@ -35,13 +37,22 @@ const WORKER_ENVIRONMENT = {
   NO_GCE_CHECK: "true",
 }
 
+/**
+ * A thread takes the compile cache from its environment only. With a warm one it loads no compiler for TypeScript, which
+ * would take 17 MB in each thread.
+ */
+function compileCache(): Record<string, string> {
+  const dir = getCompileCacheDir()
+  return dir === undefined ? {} : { NODE_COMPILE_CACHE: dirname(dir) }
+}
+
 /** A thread may take this long to come up on a machine that is very busy. */
 const START_LIMIT_MS = 60_000
 
 export function startWorker(options: WorkerOptions): WorkerHost {
   const worker = new Worker(new URL("./worker.ts", import.meta.url), {
     name: options.name,
-    env: WORKER_ENVIRONMENT,
+    env: { ...WORKER_ENVIRONMENT, ...compileCache() },
     workerData: options.settings,
     // The young generation is kept small: at its default it alone grows to 48 MB.
     resourceLimits: { maxOldGenerationSizeMb: options.heapMb, maxYoungGenerationSizeMb: 16 },
