@@ -1,20 +1,37 @@
+import { hkdfSync } from "node:crypto"
 import type { FastifyInstance } from "fastify"
 import { sql } from "kysely"
 import { createAgents } from "./agents/agents.ts"
 import { agentRoutes } from "./agents/routes.ts"
+import { auditRoutes } from "./audit/routes.ts"
 import type { Config, Secrets } from "./config.ts"
 import type { Database } from "./db/database.ts"
 import { createDirectory } from "./directory.ts"
 import type { Route } from "./http/endpoint.ts"
 import { healthRoutes } from "./http/health.ts"
+import { createIdempotency } from "./http/idempotency.ts"
+import { createRateLimits } from "./http/rate-limit.ts"
 import { buildServer } from "./http/server.ts"
 import { closeAllSse } from "./http/sse.ts"
 import { createKeys } from "./keys/keys.ts"
 import type { Clock } from "./lib/clock.ts"
+import { ids } from "./lib/ids.ts"
 import type { Logger } from "./lib/log.ts"
+import { VERSION } from "./lib/version.ts"
+import { createLogs } from "./logs/logs.ts"
+import { logRoutes } from "./logs/routes.ts"
+import { firstProvider } from "./models/first-provider.ts"
 import { createModels } from "./models/models.ts"
+import { modelRoutes } from "./models/routes.ts"
 import { BUILT_IN_PLANS, checkTiersInUse, createPlans } from "./plans/plans.ts"
 import { planRoutes } from "./plans/routes.ts"
+import { createPause } from "./platform/pause.ts"
+import { platformRoutes } from "./platform/routes.ts"
+import { createSignIn } from "./platform/sign-in.ts"
+import { countRuns } from "./platform/status.ts"
+import { startRuntime } from "./runtime/start-runtime.ts"
+import { secretRoutes } from "./secrets/routes.ts"
+import { createSecrets } from "./secrets/secrets.ts"
 import { userRoutes } from "./users/routes.ts"
 import { createUsers } from "./users/users.ts"
 
@@ -31,6 +48,8 @@ export interface AppOptions {
   log: Logger
   /** Where users reach the server, without a slash at the end; asked at each use, as the port is known late. */
   publicUrl(): string
+  /** Compare each answer with the contract (tests and development). */
+  checkAnswers?: boolean
 }
 
 export interface App extends AsyncDisposable {
@@ -47,6 +66,17 @@ export interface App extends AsyncDisposable {
 export async function createApp(options: AppOptions): Promise<App> {
   const { config, db, log, clock } = options
   let draining = false
+  const bootId = ids.boot()
+  const logs = createLogs({
+    db,
+    clock,
+    log,
+    keptMs: config.logDays * 24 * 3600_000,
+    keptBytes: config.logMib * 2 ** 20,
+  })
+  const limits = createRateLimits()
+  const sealKey = new Uint8Array(hkdfSync("sha256", options.masterKey, "", "idempotency", 32))
+  const idempotency = createIdempotency({ db, clock, log, sealKey, bootId })
   const databaseAnswers = async () => {
     try {
       await sql`select 1`.execute(db.read)
@@ -60,23 +90,65 @@ export async function createApp(options: AppOptions): Promise<App> {
   const users = createUsers({ db, clock, plans, keys })
   checkTiersInUse(plans, await users.tiersInUse())
   await keys.setAdmin(options.adminKey)
+  const runtime = startRuntime({
+    log: (level, message) => log[level](message),
+    ...(config.workers === null ? {} : { workers: config.workers }),
+  })
+  const secrets = createSecrets({ db, clock, masterKey: options.masterKey })
   const models = createModels({
+    clock,
+    log,
     defaultModel: config.defaultModel,
     demo: config.demo,
     platform: options.providers,
+    firstProvider: await firstProvider(db, options.providers),
+    userValues: secrets.providerValues,
+    runtime,
   })
   const agents = createAgents({ db, clock, keys, users, models })
   const directory = createDirectory({ keys, users, agents })
+  const pause = createPause({ db, clock, log })
+  await pause.load()
+  const status = {
+    version: VERSION,
+    startedAt: clock.now(),
+    database: config.database,
+    sources: {
+      sandboxesOpen: () => 0,
+      runs: () => countRuns(db),
+      sandbox: () => ({ driver: config.sandbox, holds: [] }),
+      providers: () => [],
+      paused: pause.paused,
+    },
+  }
+  const signIn = createSignIn({ db, keys, clock })
   const routes: Route[] = [
     ...healthRoutes(async () => !draining && (await databaseAnswers())),
     ...planRoutes(plans),
     ...userRoutes(users, agents.all),
     ...agentRoutes(agents),
+    ...modelRoutes(models),
+    ...secretRoutes(secrets),
+    ...auditRoutes(db),
+    ...logRoutes(logs),
+    ...platformRoutes({ db, status, pause, signIn, limits, publicUrl: options.publicUrl }),
   ]
-  const server = buildServer({ routes, directory, log })
+  const server = buildServer({
+    routes,
+    directory,
+    log,
+    idempotency,
+    limits,
+    publicUrl: options.publicUrl,
+    trustedProxies: config.trustedProxies,
+    corsOrigins: config.corsOrigins,
+    checkAnswers: options.checkAnswers ?? false,
+  })
   return {
     server,
-    start() {},
+    start() {
+      runtime.start()
+    },
     drain() {
       draining = true
     },
@@ -84,6 +156,10 @@ export async function createApp(options: AppOptions): Promise<App> {
     async [Symbol.asyncDispose]() {
       closeAllSse()
       await server.close()
+      await idempotency[Symbol.asyncDispose]()
+      await pause[Symbol.asyncDispose]()
+      await logs[Symbol.asyncDispose]()
+      await runtime[Symbol.asyncDispose]()
       await keys[Symbol.asyncDispose]()
     },
   }

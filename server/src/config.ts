@@ -36,6 +36,8 @@ export interface Config {
   plans: Plans | null
   /** How long log rows are kept. */
   logDays: number
+  /** How much of its log each account keeps. */
+  logMib: number
 }
 
 /** Kept apart from the settings: never logged, never in the environment of anything that the server starts. */
@@ -53,7 +55,7 @@ type Environment = Record<string, string | undefined>
 
 const SETTINGS = [
   "HOST PORT PUBLIC_URL TRUSTED_PROXIES CORS_ORIGINS DATA_DIR ADMIN_KEY MASTER_KEY SANDBOX SANDBOX_IDLE_SECONDS",
-  "SANDBOX_MAX_OPEN WORKERS DEFAULT_MODEL DEMO PLATFORM_USD_PER_DAY CLAWHUB_URL PLANS_FILE LOG_DAYS",
+  "SANDBOX_MAX_OPEN WORKERS DEFAULT_MODEL DEMO PLATFORM_USD_PER_DAY CLAWHUB_URL PLANS_FILE LOG_DAYS LOG_MIB",
 ]
 const KNOWN = new Set(SETTINGS.flatMap((line) => line.split(" ")).map((name) => `AUTONOMIS_${name}`))
 const NOT_YET = new Set(["AUTONOMIS_DISK_RESERVE"])
@@ -121,6 +123,7 @@ function readSettings(env: Environment, cwd: string, secrets: Secrets): Config {
     clawhubUrl: webAddress(env, "AUTONOMIS_CLAWHUB_URL") ?? "https://clawhub.ai",
     plans: plansFile(env, cwd),
     logDays: whole(env, "AUTONOMIS_LOG_DAYS", 1, 3650) ?? 30,
+    logMib: whole(env, "AUTONOMIS_LOG_MIB", 1, 4096) ?? 16,
   }
 }
 

@@ -21,6 +21,8 @@ export interface ServerOptions {
   log: Logger
   /** Null: `Idempotency-Key` is not looked at. */
   idempotency?: IdempotencyStore | null
+  /** Shared with whoever else counts wrong keys. */
+  limits?: RateLimits
   /** Where users reach the server; https there means Secure cookies and HSTS. Asked late: the port is known late. */
   publicUrl?: () => string
   /** Networks whose `X-Forwarded-For` counts. */
@@ -62,7 +64,7 @@ export function buildServer(options: ServerOptions): FastifyInstance {
   const { routes, directory, log } = options
   const timeouts = { ...TIMEOUTS, ...options.timeouts }
   const at = pathTable(routes.map(({ endpoint }) => endpoint))
-  const entrance = { ...options, at, limits: createRateLimits(), site: siteOf(options.publicUrl) }
+  const entrance = { ...options, at, limits: options.limits ?? createRateLimits(), site: siteOf(options.publicUrl) }
 
   const app = Fastify({
     logger: false,
