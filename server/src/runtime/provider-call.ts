@@ -131,8 +131,10 @@ function options(
     // Google's client takes the global fetch alone, which leads to the same one (see guard.ts).
     ...(model.api.startsWith("google-") || model.api.startsWith("bedrock-") ? {} : { fetch }),
     headers: { ...resolved.headers, ...openCode },
-    // Azure's client would put an address from the environment before the model's.
-    ...(model.api === "azure-openai-responses" ? { env: { AZURE_OPENAI_BASE_URL: model.baseUrl } } : {}),
+    // Azure's client would put what stands in the environment before the model's own.
+    ...(model.api === "azure-openai-responses"
+      ? { env: { AZURE_OPENAI_BASE_URL: model.baseUrl, AZURE_OPENAI_API_VERSION: "v1" } }
+      : {}),
     maxTokens: request.maxTokens - budget,
     ...(level === "off" ? {} : { reasoning: level }),
     ...(budget === 0 ? {} : { thinkingBudgets: { minimal: budget, low: budget, medium: budget, high: budget } }),
