@@ -42,7 +42,7 @@ export function createAgents({ db, clock, keys, users, models }: AgentsOptions):
       name: row.name,
       description: row.description,
       default: row.is_default === 1,
-      model: await models.effective(userId, config.model),
+      model: await models.effective({ userId, agentId: row.id, wanted: config.model }),
       state: row.running ? "running" : "ready",
       config,
       created_at: iso(row.created_at),

@@ -85,14 +85,7 @@ export function userStore(db: Database) {
       return rows.map((row) => row.tier)
     },
 
-    /** Nothing of this user changes under the feet of the steps that follow; 404 when the user is gone or going. */
-    lock(userId: string, expected: { tier?: string } = {}, otherwise: () => Error = noSuchUser): Step {
-      let query = db.kysely.selectFrom("users").select("id").where("id", "=", userId).where("state", "<>", "deleting")
-      if (expected.tier !== undefined) query = query.where("tier", "=", expected.tier)
-      return { query: db.dialect === "postgres" ? query.forUpdate() : query, rows: 1, otherwise }
-    },
-
-    /** To be run behind `lock`. */
+    /** To be run behind `lockUser`. */
     setTier(userId: string, tier: string, maxAgents: number | null, tooMany: () => Error): Step {
       let query = standing(userId).set({ tier })
       if (maxAgents !== null) {

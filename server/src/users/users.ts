@@ -3,6 +3,7 @@ import type { LimitOverrides } from "@autonomis/contract/users.ts"
 import { auditStep } from "../audit/audit.ts"
 import type { Database, Step } from "../db/database.ts"
 import { noSuchUser } from "../db/for-user.ts"
+import { lockUser } from "../db/lock-user.ts"
 import type { Schema } from "../db/schema.ts"
 import type { Origin, UserRef } from "../http/endpoint.ts"
 import type { Keys } from "../keys/keys.ts"
@@ -140,7 +141,7 @@ export function createUsers({ db, clock, plans, keys }: UsersOptions): Users {
           extra: { limit: "agents", max: agents },
         })
       await keys.commit(user.id, [
-        store.lock(user.id),
+        lockUser(db, user.id),
         store.setTier(user.id, tier, agents, tooMany),
         audit(origin, user, "users.setTier"),
       ])
@@ -159,11 +160,11 @@ export function createUsers({ db, clock, plans, keys }: UsersOptions): Users {
 
     async rotateKey(user, graceSeconds, origin) {
       const { key, steps } = keys.rotate(ownKey(user.id), graceSeconds * 1000)
-      await keys.commit(user.id, [store.lock(user.id), ...steps, audit(origin, user, "users.rotateKey")])
+      await keys.commit(user.id, [lockUser(db, user.id), ...steps, audit(origin, user, "users.rotateKey")])
       return { api_key: key }
     },
 
     lock: (user) =>
-      store.lock(user.id, { tier: user.tier }, () => new AppError("conflict", "the account was changed meanwhile")),
+      lockUser(db, user.id, { tier: user.tier }, () => new AppError("conflict", "the account was changed meanwhile")),
   }
 }
