@@ -21,6 +21,15 @@ export interface GuestStream {
   readonly stream: Duplex
   /** Resolves when the sandbox has ended, with why in words (`exited with 0`, `killed: memory limit 1.5 GiB`). Never rejects. */
   readonly ended: Promise<string>
+  /** How often the sandbox ran into its limits since it opened, where the kernel counts that. */
+  readonly hits?: () => LimitHits
+}
+
+export interface LimitHits {
+  /** Processes killed because memory was short. */
+  memory: number
+  /** Processes refused because there were too many. */
+  pids: number
 }
 
 export interface SandboxState {

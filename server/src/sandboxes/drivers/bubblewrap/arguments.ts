@@ -1,0 +1,73 @@
+import type { SandboxSpec } from "../../driver.ts"
+import { CHANNEL_FD, NODE_FLAGS } from "../guest-process.ts"
+import type { HostView } from "./host-view.ts"
+import { INNER_UID, type SandboxSystem } from "./system.ts"
+
+const MIB = 1024 * 1024
+
+export interface BwrapOptions {
+  view: HostView
+  system: SandboxSystem
+  workspace: string
+  spec: Pick<SandboxSpec, "limits" | "readOnlyMounts">
+  seccompFd: number
+  /** What runs inside; the guest unless told. */
+  command?: string[]
+}
+
+/** bubblewrap's arguments; the order of mounts matters, later ones lie on earlier ones. */
+export function bwrapArguments({ view, system, workspace, spec, seccompFd, command }: BwrapOptions): string[] {
+  // In memory, charged to the sandbox's limit.
+  const scratchBytes = Math.min(512 * MIB, Math.floor(spec.limits.memoryBytes / 2))
+  return [
+    "--unshare-user",
+    "--unshare-pid",
+    "--unshare-ipc",
+    "--unshare-uts",
+    "--unshare-cgroup",
+    "--unshare-net",
+    ...["--uid", String(INNER_UID), "--gid", String(INNER_UID), "--hostname", "sandbox"],
+    "--disable-userns",
+    "--assert-userns-disabled",
+    ...["--ro-bind", "/usr", "/usr"],
+    ...system.top.flatMap((top) =>
+      "link" in top ? ["--symlink", top.link, top.name] : ["--ro-bind", top.folder, top.name],
+    ),
+    ...["--ro-bind", view.see(system.etc), "/etc"],
+    ...["--ro-bind", view.see(system.local), "/usr/local"],
+    ...["--ro-bind", view.see(system.node), "/usr/local/bin/node"],
+    ...["--proc", "/proc", "--dev", "/dev"],
+    ...["--perms", "1777", "--size", String(scratchBytes), "--tmpfs", "/dev/shm"],
+    ...["--remount-ro", "/dev"],
+    ...["--perms", "1777", "--size", String(scratchBytes), "--tmpfs", "/tmp"],
+    ...["--dir", "/var", "--symlink", "../tmp", "/var/tmp", "--dir", "/run"],
+    ...["--bind", view.see(workspace), "/work"],
+    ...spec.readOnlyMounts.flatMap(({ source, target }) => ["--ro-bind", view.see(source), target]),
+    ...["--remount-ro", "/"],
+    ...["--clearenv", "--setenv", "PATH", "/usr/local/bin:/usr/bin:/bin"],
+    ...["--cap-drop", "ALL", "--new-session", "--die-with-parent"],
+    ...["--seccomp", String(seccompFd)],
+    ...["--chdir", "/work"],
+    "--",
+    ...(command ?? ["/usr/local/bin/node", ...NODE_FLAGS, "/usr/local/lib/guest.mjs", String(CHANNEL_FD), "/work"]),
+  ]
+}
+
+/**
+ * What runs first, with the uid dropped already: closes what the server itself had inherited, moves into the control
+ * groups through descriptors that the server opened, sets what `ulimit` can, and becomes bubblewrap.
+ */
+export function launcher(groups: number, limits: { pids: number; countByUid: boolean }): string {
+  const lastGroup = SECCOMP_FD + groups
+  return [
+    `for f in /proc/self/fd/*; do f=\${f##*/}; [ "$f" -le ${lastGroup} ] || exec {f}>&-; done`,
+    ...Array.from(
+      { length: groups },
+      (_, i) => `echo 0 >&${SECCOMP_FD + 1 + i} || exit 90; exec ${SECCOMP_FD + 1 + i}>&-`,
+    ),
+    `ulimit -c 0 -n 4096${limits.countByUid ? ` -u ${limits.pids}` : ""} || exit 91`,
+    'exec bwrap "$@"',
+  ].join("\n")
+}
+
+export const SECCOMP_FD = CHANNEL_FD + 1

@@ -1,0 +1,185 @@
+import { createHash } from "node:crypto"
+import { accessSync, constants, openSync } from "node:fs"
+import { chmod, mkdir } from "node:fs/promises"
+import { delimiter, join } from "node:path"
+import { AppError, messageOf } from "../../../lib/errors.ts"
+import type { Logger } from "../../../lib/log.ts"
+import type { DriverReport, SandboxDriver, SandboxSpec } from "../../driver.ts"
+import { type Cgroups, closeAll, openCgroups } from "../cgroups.ts"
+import { type GuestProcess, startGuestProcess } from "../guest-process.ts"
+import { createWorkspaces } from "../workspace.ts"
+import { bwrapArguments, launcher, SECCOMP_FD } from "./arguments.ts"
+import { type HostView, openHostView } from "./host-view.ts"
+import { MISSING, probe } from "./self-test.ts"
+import { buildSystem, type SandboxSystem } from "./system.ts"
+
+export interface BubblewrapOptions {
+  dataDir: string
+  log: Logger
+  /** For tests: replaces what is looked for in the path. */
+  isInstalled?: () => boolean
+}
+
+/** What is made once, before the first sandbox. */
+export interface Ground {
+  system: SandboxSystem
+  view: HostView
+  cgroups: Cgroups | null
+}
+
+const ENV = { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", LANG: "C.UTF-8" }
+
+/** Namespaces, a seccomp filter and control groups by bubblewrap; as root an own uid for each agent. */
+export function createBubblewrapDriver(options: BubblewrapOptions): SandboxDriver {
+  const { dataDir, log, isInstalled = bubblewrapInstalled } = options
+  const ownUids = process.getuid?.() === 0
+  const workspaces = createWorkspaces({ dataDir, ownUids })
+  const running = new Map<string, GuestProcess>()
+  let ground: Promise<Ground> | null = null
+  let report: Promise<DriverReport> | null = null
+
+  async function prepareGround(): Promise<Ground> {
+    const system = await buildSystem(join(dataDir, "sandbox"))
+    const users = join(dataDir, "users")
+    await mkdir(users, { recursive: true })
+    await chmod(users, 0o711)
+    const view = await openHostView({ needed: [users, system.etc, system.local, system.node], ownUids })
+    const cgroups = openCgroups({
+      name: `autonomis-${createHash("sha256").update(dataDir).digest("hex").slice(0, 12)}`,
+    })
+    await cgroups?.sweep()
+    return { system, view, cgroups }
+  }
+
+  function start(spec: SandboxSpec, { system, view, cgroups }: Ground, command?: string[]): GuestProcess {
+    const group = cgroups?.create(spec.id, spec.limits) ?? null
+    const fds = [openSync(system.seccomp, "r"), ...(group?.openProcs() ?? [])]
+    try {
+      const script = launcher(fds.length - 1, { pids: spec.limits.pids, countByUid: ownUids && group === null })
+      const workspace = workspaces.path(spec)
+      const inner = bwrapArguments({
+        view,
+        system,
+        workspace,
+        spec,
+        seccompFd: SECCOMP_FD,
+        ...(command ? { command } : {}),
+      })
+      const entered = view.enter(
+        ["/bin/bash", "--norc", "--noprofile", "-c", script, "sandbox", ...inner],
+        ownUids ? spec.hostUid : null,
+      )
+      const hits = () => group?.hits() ?? { memory: 0, pids: 0 }
+      const guest = startGuestProcess({
+        ...entered,
+        cwd: "/",
+        env: ENV,
+        fds,
+        explain: (end) => explainEnd(end, hits().memory > 0, spec.limits.memoryBytes),
+      })
+      const ended = guest.ended.then(async (why) => {
+        await group?.remove()
+        return why
+      })
+      return {
+        ...guest,
+        ended,
+        hits,
+        stop: () =>
+          guest
+            .stop()
+            .then(() => ended)
+            .then(() => {}),
+      }
+    } finally {
+      closeAll(fds)
+    }
+  }
+
+  async function test(): Promise<DriverReport> {
+    if (!isInstalled()) return { driver: "bubblewrap", usable: false, holds: [], problem: MISSING }
+    try {
+      ground ??= prepareGround()
+      const made = await ground
+      const result = await probe(made, { ownUids, workspaces, start: (spec, command) => start(spec, made, command) })
+      if (result.problem === null) log.info("sandbox self-test passed", { holds: result.holds, notes: result.notes })
+      else log.error("sandbox self-test failed", { problem: result.problem, holds: result.holds })
+      return { driver: "bubblewrap", usable: result.problem === null, holds: result.holds, problem: result.problem }
+    } catch (error) {
+      ground = null
+      log.error("the sandbox could not be tried", { error })
+      return {
+        driver: "bubblewrap",
+        usable: false,
+        holds: [],
+        problem: `no sandbox can be opened: ${messageOf(error)}`,
+      }
+    }
+  }
+
+  const driver: SandboxDriver = {
+    name: "bubblewrap",
+    capabilities: { memoryLimit: true, networkPolicy: true, diskQuota: false, hostFiles: true },
+    selfTest(_signal, again = false) {
+      if (report === null || again) report = test()
+      return report
+    },
+    async open(spec, signal) {
+      const open = running.get(spec.id)
+      if (open !== undefined) return open
+      const { usable, problem } = await driver.selfTest(signal)
+      if (!usable || ground === null) throw new AppError("sandbox_unavailable", problem ?? "no sandbox can be opened")
+      await workspaces.prepare(spec)
+      signal.throwIfAborted()
+      const raced = running.get(spec.id)
+      if (raced !== undefined) return raced
+      const guest = start(spec, await ground)
+      running.set(spec.id, guest)
+      void guest.ended.then(() => {
+        if (running.get(spec.id) === guest) running.delete(spec.id)
+      })
+      return guest
+    },
+    async stop(id) {
+      await running.get(id)?.stop()
+    },
+    async destroy(owner, signal) {
+      await driver.stop(owner.id, signal)
+      await workspaces.remove(owner, signal)
+    },
+    list: async () => [...running.keys()].map((id) => ({ id, running: true })),
+    files: (owner) => workspaces.files(owner),
+    async [Symbol.asyncDispose]() {
+      await Promise.all([...running.values()].map((guest) => guest.stop()))
+      const made = await ground?.catch(() => null)
+      await made?.view[Symbol.asyncDispose]()
+      await made?.cgroups?.[Symbol.asyncDispose]()
+    },
+  }
+  return driver
+}
+
+function explainEnd(
+  end: { code: number | null; signal: NodeJS.Signals | null; stderr: string },
+  memory: boolean,
+  limit: number,
+): string {
+  const status = end.signal === null ? `exited with ${end.code}` : `killed by ${end.signal}`
+  if (memory && (end.signal === "SIGKILL" || end.code === 137)) return `killed: memory limit ${inGib(limit)}`
+  const complaint = end.stderr.split("\n").find((line) => line.startsWith("bwrap:"))
+  return complaint === undefined ? status : `${status}: ${complaint}`
+}
+
+export const inGib = (bytes: number): string => `${Number((bytes / 1024 ** 3).toFixed(2))} GiB`
+
+/** Whether there is a `bwrap` to run. */
+export function bubblewrapInstalled(): boolean {
+  return ENV.PATH.split(delimiter).some((folder) => {
+    try {
+      accessSync(join(folder, "bwrap"), constants.X_OK)
+      return true
+    } catch {
+      return false
+    }
+  })
+}

@@ -1,0 +1,214 @@
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  writeFileSync,
+} from "node:fs"
+import { join } from "node:path"
+import { setTimeout as delay } from "node:timers/promises"
+import type { LimitHits, SandboxSpec } from "../driver.ts"
+
+/** Limits by control groups, where this process may make some. */
+export interface Cgroups {
+  version: "v1" | "v2"
+  /** What they hold here: `memory limit`, `process limit`, `cpu limit`. */
+  holds: string[]
+  create(id: string, limits: SandboxSpec["limits"]): Cgroup
+  /** Removes the groups of an earlier server that crashed; what still runs in them is killed. */
+  sweep(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+export interface Cgroup {
+  /** Opened for a process to move itself there by writing `0`; the caller closes them. */
+  openProcs(): number[]
+  hits(): LimitHits
+  /** Once nothing runs in it any more. */
+  remove(): Promise<void>
+}
+
+const HOLDS: Record<string, string> = { memory: "memory limit", pids: "process limit", cpu: "cpu limit" }
+const CPU_PERIOD_US = 100_000
+
+export interface CgroupOptions {
+  /** Tells this server's groups from another's on the same host. */
+  name: string
+  /** The tree, for tests; `/sys/fs/cgroup`. */
+  root?: string
+  /** `/proc/self/cgroup`. */
+  own?: string
+}
+
+/** Null where no control group can be made. */
+export function openCgroups({ name, root = "/sys/fs/cgroup", own }: CgroupOptions): Cgroups | null {
+  const membership = own ?? read("/proc/self/cgroup") ?? ""
+  return openV2(name, root, membership) ?? openV1(name, root, membership)
+}
+
+/** One tree; our own group must hold no process itself before it can hand controllers on. */
+function openV2(name: string, root: string, membership: string): Cgroups | null {
+  const controllers = (read(join(root, "cgroup.controllers")) ?? "").split(/\s+/).filter((one) => one in HOLDS)
+  const path = /^0::(.*)$/m.exec(membership)?.[1]
+  if (!controllers.includes("memory") || path === undefined) return null
+  const here = join(root, path)
+  const base = join(here, name)
+  try {
+    if (path !== "/") {
+      mkdirSync(join(here, "server"), { recursive: true })
+      for (const pid of (read(join(here, "cgroup.procs")) ?? "").split("\n").filter(Boolean)) {
+        writeFileSync(join(here, "server", "cgroup.procs"), pid)
+      }
+    }
+    const enable = controllers.map((one) => `+${one}`).join(" ")
+    writeFileSync(join(here, "cgroup.subtree_control"), enable)
+    mkdirSync(base, { recursive: true })
+    writeFileSync(join(base, "cgroup.subtree_control"), enable)
+  } catch {
+    return null
+  }
+  return make("v2", controllers, [base], (dirs, limits) => {
+    const [dir = base] = dirs
+    put(dir, "memory.max", limits.memoryBytes)
+    put(dir, "memory.swap.max", 0)
+    put(dir, "pids.max", limits.pids)
+    put(dir, "cpu.max", `${Math.round(limits.cpus * CPU_PERIOD_US)} ${CPU_PERIOD_US}`)
+    put(dir, "cpu.weight", 100)
+  })
+}
+
+/** A tree for each controller; those we may write in are used. */
+function openV1(name: string, root: string, membership: string): Cgroups | null {
+  const found = Object.keys(HOLDS).flatMap((controller) => {
+    const path = new RegExp(`^\\d+:(?:[^:]*,)?${controller}(?:,[^:]*)?:(.*)$`, "m").exec(membership)?.[1]
+    if (path === undefined) return []
+    // In a container the path may be the host's, of which only the last part is mounted.
+    const here = existsSync(join(root, controller, path)) ? join(root, controller, path) : join(root, controller)
+    try {
+      mkdirSync(join(here, name), { recursive: true })
+      return existsSync(join(here, name, "cgroup.procs")) ? [{ controller, base: join(here, name) }] : []
+    } catch {
+      return []
+    }
+  })
+  if (!found.some(({ controller }) => controller === "memory")) return null
+  const controllers = found.map(({ controller }) => controller)
+  return make(
+    "v1",
+    controllers,
+    found.map(({ base }) => base),
+    (dirs, limits) => {
+      const dirOf = (controller: string) => dirs[controllers.indexOf(controller)]
+      put(dirOf("memory"), "memory.limit_in_bytes", limits.memoryBytes)
+      tryPut(dirOf("memory"), "memory.memsw.limit_in_bytes", limits.memoryBytes)
+      if (controllers.includes("pids")) put(dirOf("pids"), "pids.max", limits.pids)
+      if (!controllers.includes("cpu")) return
+      put(dirOf("cpu"), "cpu.cfs_period_us", CPU_PERIOD_US)
+      put(dirOf("cpu"), "cpu.cfs_quota_us", Math.round(limits.cpus * CPU_PERIOD_US))
+    },
+  )
+}
+
+function make(
+  version: Cgroups["version"],
+  controllers: string[],
+  bases: string[],
+  limit: (dirs: string[], limits: SandboxSpec["limits"]) => void,
+): Cgroups {
+  let made = 0
+  return {
+    version,
+    holds: controllers.flatMap((controller) => HOLDS[controller] ?? []),
+    create(id, limits) {
+      // An own one for each opening: the last one may still be emptying.
+      const dirs = bases.map((base) => join(base, `${id}.${process.pid}.${made}`))
+      made++
+      for (const dir of dirs) mkdirSync(dir)
+      limit(dirs, limits)
+      return {
+        openProcs: () => dirs.map((dir) => openSync(join(dir, "cgroup.procs"), "w")),
+        hits: () => hitsOf(dirs),
+        remove: () => removeAll(dirs),
+      }
+    },
+    async sweep() {
+      for (const base of bases) await removeAll(children(base))
+    },
+    async [Symbol.asyncDispose]() {
+      for (const base of bases) {
+        await removeAll(children(base))
+        await removeAll([base])
+      }
+    },
+  }
+}
+
+const children = (base: string) =>
+  readdirSync(base, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => join(base, entry.name))
+
+function hitsOf(dirs: string[]): LimitHits {
+  const hits = { memory: 0, pids: 0 }
+  for (const dir of dirs) {
+    hits.memory += counter(dir, "memory.events", "oom_kill") + counter(dir, "memory.oom_control", "oom_kill")
+    hits.pids += counter(dir, "pids.events", "max")
+  }
+  return hits
+}
+
+function counter(dir: string, file: string, key: string): number {
+  return Number(new RegExp(`^${key} (\\d+)$`, "m").exec(read(join(dir, file)) ?? "")?.[1] ?? 0)
+}
+
+/** The last process takes a moment to leave; whoever stays is killed. */
+async function removeAll(dirs: string[]): Promise<void> {
+  for (const dir of dirs) {
+    for (let waitMs = 1; existsSync(dir) && waitMs < 2_000; waitMs *= 2) {
+      try {
+        rmdirSync(dir)
+      } catch {
+        if (waitMs > 50) killAll(dir)
+        await delay(waitMs)
+      }
+    }
+  }
+}
+
+function killAll(dir: string): void {
+  for (const pid of (read(join(dir, "cgroup.procs")) ?? "").split("\n").map(Number)) {
+    if (pid <= 1 || pid === process.pid) continue
+    try {
+      process.kill(pid, "SIGKILL")
+    } catch {
+      // Gone.
+    }
+  }
+}
+
+function put(dir: string | undefined, file: string, value: string | number): void {
+  if (dir !== undefined) writeFileSync(join(dir, file), String(value))
+}
+
+function tryPut(dir: string | undefined, file: string, value: string | number): void {
+  try {
+    put(dir, file, value)
+  } catch {
+    // Swap is not counted on every kernel.
+  }
+}
+
+function read(path: string): string | null {
+  try {
+    return readFileSync(path, "utf8")
+  } catch {
+    return null
+  }
+}
+
+export function closeAll(fds: number[]): void {
+  for (const fd of fds) closeSync(fd)
+}

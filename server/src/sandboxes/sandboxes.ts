@@ -1,0 +1,159 @@
+import { totalmem } from "node:os"
+import { AppError } from "../lib/errors.ts"
+import { newId } from "../lib/ids.ts"
+import type { Logger } from "../lib/log.ts"
+import type { Hands } from "../runtime/hands.ts"
+import type { DriverReport, SandboxDriver, SandboxSpec, WorkspaceFiles } from "./driver.ts"
+import { bubblewrapInstalled, createBubblewrapDriver } from "./drivers/bubblewrap/bubblewrap.ts"
+import { createFakeDriver } from "./drivers/fake/fake.ts"
+import { createNoneDriver } from "./drivers/none/none.ts"
+import { createFairGate } from "./fair-gate.ts"
+import { createHands, type HandsOptions } from "./hands.ts"
+import { createPool } from "./pool.ts"
+import { removeFolder } from "./tree.ts"
+
+export type { AgentSecrets, HandsOptions } from "./hands.ts"
+
+export type SandboxKind = "bubblewrap" | "none" | "fake"
+
+export interface SandboxesOptions {
+  kind: SandboxKind
+  dataDir: string
+  log: Logger
+  /** A sandbox that runs no command for so long is closed; 5 minutes. */
+  idleMs?: number
+  /** Open at once on this server; by its memory unless told. */
+  maxOpen?: number | null
+  /** Open at once for one user; half of all unless told. */
+  maxOpenPerUser?: number
+  /** Commands that run at once for one user; 16. */
+  maxCommandsPerUser?: number
+  now?: () => number
+}
+
+type Owner = Pick<SandboxSpec, "id" | "userId" | "hostUid">
+
+/** All that other parts see of sandboxes. */
+export interface Sandboxes extends AsyncDisposable {
+  readonly driver: string
+  /** Tries the sandbox for real, once; `again` after something was installed. Tool calls wait for it by themselves. */
+  selfTest(signal: AbortSignal, again?: boolean): Promise<DriverReport>
+  /** Ends what an earlier server left running. */
+  reap(signal: AbortSignal): Promise<void>
+  /** Whether the program that the driver needs is not installed at all. */
+  isMissing(): boolean
+  /** An agent's hands; opens nothing before the first call. */
+  hands(spec: SandboxSpec, options: HandsOptions): Hands
+  /** An agent's files, without opening a sandbox. */
+  files(owner: Owner): WorkspaceFiles
+  /** Ends an agent's sandbox; resolves when it is seen gone. The files stay. */
+  stop(id: string): Promise<void>
+  /** Ends all sandboxes of a user; resolves when they are seen gone. */
+  stopUser(userId: string): Promise<void>
+  /** Ends all sandboxes of a user who is being deleted and opens no more; their folder is the caller's to remove. */
+  endUser(userId: string): Promise<void>
+  /** Ends the sandbox and removes the agent's files; the id is refused from then on. */
+  destroy(owner: Owner, signal: AbortSignal): Promise<void>
+  /** Removes a folder that tenants could write to, however deep, without following a link. Nothing there is fine. */
+  removeFolder(path: string, signal: AbortSignal): Promise<void>
+  status(): SandboxStatus
+  /** For `ping`: `failed` when no sandbox can be opened. */
+  stateOf(id: string): "idle" | "running" | "failed"
+}
+
+export interface SandboxStatus {
+  driver: string
+  holds: string[]
+  /** One sentence with the cure; null when usable, or not tried yet. */
+  problem: string | null
+  open: number
+  busy: number
+  waiting: number
+}
+
+const MIB = 1024 * 1024
+/** What an open sandbox may need on the average: the guest and a small command. */
+const BYTES_PER_SANDBOX = 128 * MIB
+
+export function createSandboxes(options: SandboxesOptions): Sandboxes {
+  const { kind, log, idleMs = 300_000, now = Date.now } = options
+  const driver = createDriver(options)
+  const maxOpen = options.maxOpen ?? Math.min(500, Math.max(8, Math.floor(totalmem() / 2 / BYTES_PER_SANDBOX)))
+  const maxOpenPerUser = options.maxOpenPerUser ?? Math.max(1, Math.ceil(maxOpen / 2))
+  const pool = createPool({ driver, log, idleMs, maxOpen, maxOpenPerUser })
+  const commands = createFairGate({ total: 4 * maxOpen, perUser: options.maxCommandsPerUser ?? 16 })
+  const tools = { pool, commands, nextOutputId: () => newId("out", now()) }
+  /** Agents and users that were deleted: no late call may make their folders again. */
+  const gone = new Set<string>()
+  let report: DriverReport | null = null
+
+  const requireAlive = ({ id, userId }: Owner) => {
+    if (gone.has(id) || gone.has(userId)) throw new AppError("not_found", "agent not found")
+  }
+
+  return {
+    driver: driver.name,
+    async selfTest(signal, again) {
+      report = await driver.selfTest(signal, again)
+      return report
+    },
+    reap: (signal) => pool.reap(signal),
+    isMissing: () => kind === "bubblewrap" && !bubblewrapInstalled(),
+    hands: (spec, handsOptions) => createHands(spec, handsOptions, tools),
+    files: (owner) => guarded(driver.files(owner), () => requireAlive(owner)),
+    stop: (id) => pool.stop(id),
+    stopUser: (userId) => pool.stopUser(userId),
+    async endUser(userId) {
+      gone.add(userId)
+      pool.refuse(userId)
+      await pool.stopUser(userId)
+    },
+    async destroy(owner, signal) {
+      gone.add(owner.id)
+      pool.refuse(owner.id)
+      await pool.stop(owner.id)
+      await driver.destroy(owner, signal)
+    },
+    removeFolder,
+    status: () => ({
+      driver: driver.name,
+      holds: report?.holds ?? [],
+      problem: report?.problem ?? null,
+      ...pool.status(),
+    }),
+    stateOf: (id) => (report?.usable === false ? "failed" : pool.isRunning(id) ? "running" : "idle"),
+    async [Symbol.asyncDispose]() {
+      await pool[Symbol.asyncDispose]()
+      await driver[Symbol.asyncDispose]()
+    },
+  }
+}
+
+/** Asks before each call, whenever the handle was given out. */
+function guarded(files: WorkspaceFiles, check: () => void): WorkspaceFiles {
+  const checked =
+    <A extends unknown[], R>(call: (...args: A) => Promise<R>) =>
+    async (...args: A): Promise<R> => {
+      check()
+      return call(...args)
+    }
+  return {
+    stat: checked(files.stat),
+    list: checked(files.list),
+    read: checked(files.read),
+    write: checked(files.write),
+    remove: checked(files.remove),
+    usage: checked(files.usage),
+  }
+}
+
+function createDriver({ kind, dataDir, log }: SandboxesOptions): SandboxDriver {
+  switch (kind) {
+    case "bubblewrap":
+      return createBubblewrapDriver({ dataDir, log })
+    case "none":
+      return createNoneDriver({ dataDir, log })
+    case "fake":
+      return createFakeDriver({ dataDir })
+  }
+}
