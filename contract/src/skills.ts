@@ -15,7 +15,7 @@ export const Skill = z
     owner: z.string().nullable(),
     version: z.string().nullable(),
     latest_version: z.string().nullable(),
-    sha256: z.string(),
+    sha256: z.string().meta({ description: "One hash of all files, made as the registry makes its own." }),
     size_bytes: z.number().int(),
     files: z.array(z.string()),
     requires: z.object({ env: z.array(z.string()), bins: z.array(z.string()) }),
@@ -23,6 +23,16 @@ export const Skill = z
     state: z.enum(["active", "incomplete", "quarantined"]),
     reason: z.string().nullable(),
     installed_at: Time,
+    provenance: z
+      .object({
+        registry: z.string(),
+        verdict: z.string(),
+        reasons: z.array(z.string()),
+        checked_at: Time,
+        risk_accepted: z.boolean(),
+      })
+      .nullable()
+      .meta({ description: "What the registry held of this version when it was last asked; null for an upload." }),
   })
   .meta({ id: "Skill" })
 export type Skill = z.infer<typeof Skill>
@@ -40,6 +50,7 @@ export const RegistrySkill = z
     installed: z.boolean(),
   })
   .meta({ id: "RegistrySkill" })
+export type RegistrySkill = z.infer<typeof RegistrySkill>
 
 const SkillParams = UserParams.extend({ id: z.string().max(200) })
 

@@ -25,5 +25,6 @@ export const ids = {
   audit: () => newId("aud"),
   log: () => newId("log"),
   skill: () => newId("skl"),
+  bundle: () => newId("bdl"),
   boot: () => newId("boot"),
 }

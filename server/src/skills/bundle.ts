@@ -1,6 +1,5 @@
 import { createHash } from "node:crypto"
 import { open, readFile } from "node:fs/promises"
-import type { Readable } from "node:stream"
 import { AppError } from "../lib/errors.ts"
 import { createGate } from "../lib/gate.ts"
 import { type BundleFile, refused, unzip } from "./archive.ts"
@@ -22,12 +21,16 @@ const SKILL_MD = "SKILL.md"
 const unpacking = createGate(2)
 
 /** Writes a body to the staging folder while it comes. Throws 413 as soon as it is over the limit. */
-export async function receive(body: Readable, staging: Staging, maxBytes: number, signal: AbortSignal): Promise<void> {
+export async function receive(
+  body: AsyncIterable<Uint8Array>,
+  staging: Staging,
+  maxBytes: number,
+  signal: AbortSignal,
+): Promise<void> {
   const file = await open(staging.body, "wx", 0o600)
   try {
     let size = 0
-    // The stream is not destroyed with the loop: its connection still has to carry the answer.
-    for await (const chunk of body.iterator({ destroyOnReturn: false })) {
+    for await (const chunk of body) {
       signal.throwIfAborted()
       size += chunk.length
       if (size > maxBytes) throw new AppError("too_large", `a skill may be up to ${maxBytes / 1024 / 1024} MiB`)

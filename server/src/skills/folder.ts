@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto"
-import { type FileHandle, mkdir, open, readdir, readlink, rename, rm, rmdir, symlink } from "node:fs/promises"
+import { access, type FileHandle, mkdir, open, readdir, readlink, rename, rm, rmdir, symlink } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { createGate } from "../lib/gate.ts"
 import type { BundleFile } from "./archive.ts"
@@ -25,7 +25,8 @@ export interface SkillFolders {
   open(userId: string, bundle: string, path: string): Promise<FileHandle>
   /** The ids of all users with a folder. */
   users(): Promise<string[]>
-  /** Removes what was being received when the server ended. */
+  exists(userId: string): Promise<boolean>
+  /** Removes what an earlier server was receiving when it ended. */
   clearStaging(userId: string): Promise<void>
   /** Removes the folders made for a user who turned out to be gone. */
   forget(userId: string): Promise<void>
@@ -51,6 +52,8 @@ const FILES_AT_ONCE = 8
 
 export function skillFolders(dataDir: string): SkillFolders {
   const users = join(dataDir, "users")
+  /** What bears it is this server's own, and under way. */
+  const boot = `${randomBytes(6).toString("hex")}-`
   const root = (userId: string) => join(users, userId, "skills")
   const shown = (userId: string) => join(root(userId), "shown")
   const bundles = (userId: string) => join(shown(userId), ".bundles")
@@ -67,7 +70,7 @@ export function skillFolders(dataDir: string): SkillFolders {
 
     async stage(userId) {
       await prepare(userId)
-      const folder = join(root(userId), "staging", randomBytes(8).toString("hex"))
+      const folder = join(root(userId), "staging", boot + randomBytes(8).toString("hex"))
       await mkdir(join(folder, "bundle"), { recursive: true, mode: 0o700 })
       return staging(folder)
     },
@@ -112,8 +115,16 @@ export function skillFolders(dataDir: string): SkillFolders {
 
     users: () => namesIn(users),
 
+    exists: (userId) =>
+      access(shown(userId)).then(
+        () => true,
+        () => false,
+      ),
+
     async clearStaging(userId) {
-      await rm(join(root(userId), "staging"), { recursive: true, force: true })
+      for (const name of await namesIn(join(root(userId), "staging"))) {
+        if (!name.startsWith(boot)) await rm(join(root(userId), "staging", name), { recursive: true, force: true })
+      }
     },
 
     async forget(userId) {
