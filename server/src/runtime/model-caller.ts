@@ -19,6 +19,8 @@ export interface ModelCaller {
   call(context: TranscriptContext, sink: CallSink, signal: AbortSignal): Promise<AssistantMessage>
   /** How many tokens the next call with these messages will have at most. */
   upperTokens(messages: readonly Message[]): number
+  /** How many it will have by all we know; decides whether to make room. */
+  expectedTokens(messages: readonly Message[]): number
   /** The history was rewritten: what the last call counted says nothing about the next. */
   forget(): void
   usage: RunUsage
@@ -62,6 +64,10 @@ export function createModelCaller(deps: CallerDeps): ModelCaller {
     overflowed: false,
     upperTokens: (messages) =>
       known === null ? upperTokens(messages) : known.tokens + upperTokens(messages.slice(known.messages)),
+    expectedTokens: (messages) =>
+      known === null
+        ? Math.ceil(likelyTokens(messages) * 1.15)
+        : known.tokens + likelyTokens(messages.slice(known.messages)),
     forget() {
       known = null
     },

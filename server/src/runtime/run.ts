@@ -50,7 +50,6 @@ async function createCaller(spec: RunSpec, port: RunPort, deps: RunDeps) {
   const demo = spec.model === DEMO_MODEL
   const resolved = demo ? null : await resolveModel(spec.model, spec.credentials)
   const model: Model<Api> = resolved?.model ?? demoModel
-  const lastAnswer = spec.history.findLastIndex(({ message }) => message.role === "assistant")
   const caller = createModelCaller({
     pi,
     port,
@@ -59,11 +58,7 @@ async function createCaller(spec: RunSpec, port: RunPort, deps: RunDeps) {
     name: spec.model,
     owner: spec.credentials.owner,
     settings,
-    // The system message stands before the history; what the last call counted went up to its own answer.
-    known:
-      spec.lastInputTokens === null || lastAnswer < 0
-        ? null
-        : { tokens: spec.lastInputTokens, messages: lastAnswer + 1 },
+    known: lastCount(spec),
     async send(context, sink, signal) {
       if (resolved === null) return demoReply(spec, deps.demoBudget, context.messages, sink, signal)
       const { thinking, stop, cacheKey } = spec
@@ -75,6 +70,15 @@ async function createCaller(spec: RunSpec, port: RunPort, deps: RunDeps) {
     },
   })
   return { caller, model }
+}
+
+/** What the provider counted at the session's last call, and the number of messages (system and answer included) that it was for. */
+function lastCount(spec: RunSpec): { tokens: number; messages: number } | null {
+  const last = spec.history.findLastIndex(({ message }) => message.role === "assistant")
+  const answer = spec.history[last]?.message
+  if (answer?.role !== "assistant" || answer.model !== spec.model) return null
+  if (answer.usage !== null && !answer.usage.estimated) return { tokens: answer.usage.total_tokens, messages: last + 2 }
+  return spec.lastInputTokens === null ? null : { tokens: spec.lastInputTokens, messages: last + 1 }
 }
 
 async function converse(
@@ -162,7 +166,7 @@ async function converse(
     toolExecution: "sequential",
     async prepareRequest({ context }) {
       const room = model.contextWindow - reserveOf(model.contextWindow, maxTokens)
-      if (model.contextWindow <= 0 || caller.upperTokens(whole()) <= room || !(await makeRoom())) return undefined
+      if (model.contextWindow <= 0 || caller.expectedTokens(whole()) <= room || !(await makeRoom())) return undefined
       return { context: { ...context, messages: whole() } }
     },
     finishTurn({ toolResults }) {
@@ -183,8 +187,12 @@ async function converse(
           flush()
           const stopped = message.stopReason === "error" || message.stopReason === "aborted"
           if (stopped && textOf(message) === "") return
-          keep(stopped ? { ...message, content: message.content.filter((part) => part.type === "text") } : message)
-          port.emit({ type: "message", message: storeAssistant(message, spec.model, caller.lastUsage) })
+          // Calls in a message that was cut off may be half, and were not carried out.
+          const whole = stopped
+            ? { ...message, content: message.content.filter((part) => part.type === "text") }
+            : message
+          keep(whole)
+          port.emit({ type: "message", message: storeAssistant(whole, spec.model, caller.lastUsage) })
         } else if (message.role === "toolResult") {
           keep(message)
           const durationMs = durations.get(message.toolCallId) ?? 0
