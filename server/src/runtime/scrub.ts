@@ -2,7 +2,7 @@
 const LOOKS_LIKE_KEY =
   /\b(?:sk|pk|rk|gsk|xai|hf|nvapi|fw|csk|tgp|glpat|ghp|gho|ghu|ghs|atn|r8|pplx|key)[-_][\w.*-]{6,}|\bAIza[\w-]{10,}|\bAKIA[A-Z0-9]{12,}|\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]+)?/g
 const AFTER_A_LABEL =
-  /((?:bearer|x-api-key|api[-_ ]?key|authorization|token|secret)["']?\s*[:= ]\s*["']?)(?!\[key\])([\w.~+/*-]{12,}={0,2})/gi
+  /(\bbearer\s+|(?:x-api-key|api[-_ ]?key|authorization|token|secret)["']?\s*[:=]\s*["']?)(?!\[key\]|bearer\b)([\w.~+/*-]{12,}={0,2})/gi
 
 /** Replaces keys by `[key]`: those that are known, and whatever looks like one. */
 export function scrubKeys(text: string, known: readonly string[]): string {
