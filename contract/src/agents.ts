@@ -248,6 +248,7 @@ export const agents = {
       "Where each agent's set-up stands, step by step, with cause and cure of a failure. With `Accept: text/event-stream` each change as it comes, ending at `ready` or `failed`.",
     params: UserParams,
     answer: DeployStatus,
+    also: ["text/event-stream"],
     example: {},
   }),
 }

@@ -54,6 +54,7 @@ interface Definition<P extends z.ZodObject, Q extends z.ZodObject, B extends z.Z
   answer?: A
   statuses?: readonly [number, ...number[]]
   produces?: "json" | "sse" | "bytes" | "none"
+  also?: readonly string[]
   errors?: readonly ErrorCode[]
   versioned?: boolean
   example?: Example
@@ -87,6 +88,7 @@ export function define<
     answer: d.answer ?? (Empty as unknown as A),
     statuses: d.statuses ?? (produces === "none" ? [204] : [200]),
     produces,
+    also: d.also ?? [],
     errors: d.errors ?? [],
     example: d.example ?? null,
   }

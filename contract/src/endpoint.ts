@@ -54,6 +54,8 @@ export interface Endpoint<
   statuses: readonly [number, ...number[]]
   /** Content type of the answer when it is not JSON. */
   produces: "json" | "sse" | "bytes" | "none"
+  /** Other content types that the caller may ask for with `Accept`. */
+  also: readonly string[]
   /** Codes this endpoint may answer beside those every endpoint of its access may. */
   errors: readonly ErrorCode[]
   example: Example | null

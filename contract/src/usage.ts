@@ -11,7 +11,12 @@ export const Tokens = z
   })
   .meta({ id: "Tokens" })
 
-const sums = { tokens: Tokens, cost_usd: z.number(), runs: z.number().int() }
+const sums = {
+  tokens: Tokens,
+  cost_usd: z.number(),
+  runs: z.number().int(),
+  estimated: z.boolean().meta({ description: "True where a provider gave no count for some call." }),
+}
 
 export const UsageReport = z
   .object({
@@ -85,6 +90,7 @@ export const usage = {
     params: UserParams,
     query: LogQuery,
     answer: Logs,
+    also: ["text/plain", "text/event-stream"],
     example: { query: { tail: "20" } },
   }),
   platformLogs: define("Platform", {
@@ -95,6 +101,7 @@ export const usage = {
     description: "What the platform itself wrote, in the same forms as a user's logs.",
     query: LogQuery.omit({ agent: true }),
     answer: Logs,
+    also: ["text/plain", "text/event-stream"],
     example: { query: { tail: "20" } },
   }),
   audit: define("Usage & Monitoring", {

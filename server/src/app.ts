@@ -1,4 +1,5 @@
 import { hkdfSync } from "node:crypto"
+import { fileURLToPath } from "node:url"
 import type { FastifyInstance } from "fastify"
 import { sql } from "kysely"
 import { createAgents } from "./agents/agents.ts"
@@ -10,6 +11,7 @@ import { createDirectory } from "./directory.ts"
 import type { Route } from "./http/endpoint.ts"
 import { healthRoutes } from "./http/health.ts"
 import { createIdempotency } from "./http/idempotency.ts"
+import { createPages } from "./http/pages.ts"
 import { createRateLimits } from "./http/rate-limit.ts"
 import { buildServer } from "./http/server.ts"
 import { closeAllSse } from "./http/sse.ts"
@@ -142,6 +144,12 @@ export async function createApp(options: AppOptions): Promise<App> {
     publicUrl: options.publicUrl,
     trustedProxies: config.trustedProxies,
     corsOrigins: config.corsOrigins,
+    pages: createPages({
+      endpoints: routes.map((route) => route.endpoint),
+      version: VERSION,
+      publicUrl: options.publicUrl,
+      dashboardDir: fileURLToPath(new URL("../../dashboard/dist", import.meta.url)),
+    }),
     checkAnswers: options.checkAnswers ?? false,
   })
   return {

@@ -10,6 +10,7 @@ import { keyOf } from "./credentials.ts"
 import { closeGently } from "./drain.ts"
 import type { Directory, Principal, Route } from "./endpoint.ts"
 import type { IdempotencyStore } from "./idempotency.ts"
+import type { Pages } from "./pages.ts"
 import { allowOf, BASE_PATH, type PathTable, partsOf, pathOf, pathTable, routerPath, urlIsValid } from "./paths.ts"
 import { type Allowance, createRateLimits, type RateLimits, rateHeaders } from "./rate-limit.ts"
 import { run } from "./run.ts"
@@ -31,8 +32,8 @@ export interface ServerOptions {
   corsOrigins?: readonly string[]
   /** Compare each answer with the contract. */
   checkAnswers?: boolean
-  /** Serves what is no endpoint and needs no key (documents, the dashboard); false when it has nothing there. */
-  pages?: (request: FastifyRequest, reply: FastifyReply) => Promise<boolean>
+  /** Answers what is no endpoint and needs no key (reference, dashboard); false when it has nothing there. */
+  pages?: Pages
   timeouts?: Partial<Timeouts>
 }
 
@@ -158,6 +159,8 @@ async function enter(entrance: Entrance, request: FastifyRequest, reply: Fastify
     preflightHeaders(allow, reply)
     return reply.code(204).send()
   }
+  const isValid = urlIsValid(url)
+  if (route === null && siblings.length === 0 && isValid && (await entrance.pages?.(request, reply))) return reply
   const parts = partsOf(path) ?? path.slice(1).split("/")
   const isOpen = route === null ? !isApi(parts) && siblings.every(isPublic) : isPublic(route)
   if (!isOpen) {
@@ -165,14 +168,13 @@ async function enter(entrance: Entrance, request: FastifyRequest, reply: Fastify
     const admitted = await admit(directory, principal, { route, siblings, ...namesOf(route, request, parts) })
     Object.defineProperty(request, "admitted", { value: admitted })
   }
-  if (!urlIsValid(url)) throw new AppError("invalid_request", "the path is not valid")
+  if (!isValid) throw new AppError("invalid_request", "the path is not valid")
   if (route !== null) return
   if (siblings.length > 0) {
     const allow = allowOf(siblings)
     reply.header("Allow", allow)
     throw new AppError("method_not_allowed", `this path takes ${allow}`)
   }
-  if (isOpen && (await entrance.pages?.(request, reply))) return reply
   throw nothingHere()
 }
 
