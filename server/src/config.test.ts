@@ -70,7 +70,7 @@ describe("a value that cannot be used stops the start with one sentence that nam
       const error = thrownBy(() => readConfig({ [variable]: value, ...more }, "/"))
       assert.ok(error instanceof StartError, String(error))
       assert.match(error.message, new RegExp(`\\b${variable}\\b`))
-      assert.match(error.message, /^[^\n]+\.$/)
+      assert.match(error.message, /^[^\n]+[.?]$/)
     })
   }
 })
