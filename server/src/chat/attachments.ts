@@ -1,0 +1,171 @@
+import { createHash } from "node:crypto"
+import { mkdir, open, readFile, rename, rm, unlink } from "node:fs/promises"
+import { join } from "node:path"
+import { sql } from "kysely"
+import type { Database, Step } from "../db/database.ts"
+import { newId } from "../lib/ids.ts"
+import type { TranscriptMessage } from "../runtime/transcript.ts"
+
+/** Images of sessions: files named by their content under the user's folder, counted, referenced by hash. */
+export interface Attachments {
+  /**
+   * Keeps the images of messages as files. Answers with the messages as they are stored (hashes in place of bytes) and
+   * the steps that count the files, for the batch that stores the messages; `done` is called after that batch.
+   */
+  keep<M extends TranscriptMessage>(userId: string, messages: readonly M[]): Promise<Kept<M>>
+  /** Puts the bytes back in place of hashes, newest first until `maxBytes`; an older image is named in words. */
+  fill(userId: string, messages: readonly TranscriptMessage[], maxBytes: number): Promise<TranscriptMessage[]>
+  /** Removes those of these hashes that no message of the user names any more. */
+  sweep(userId: string, hashes: readonly string[]): Promise<void>
+}
+
+export interface Kept<M> {
+  messages: M[]
+  steps: Step[]
+  sizeBytes: number
+  done(): void
+}
+
+const HASH = /^[0-9a-f]{64}$/
+
+export function createAttachments(db: Database, dataDir: string, now: () => number): Attachments {
+  const folderOf = (userId: string) => join(dataDir, "users", userId, "attachments")
+  /** One after the other for each user: a sweep must not remove what is being kept at the same time. */
+  const turns = new Map<string, Promise<unknown>>()
+  function inTurn<T>(userId: string, work: () => Promise<T>): Promise<T> {
+    const mine = (turns.get(userId) ?? Promise.resolve()).then(work, work)
+    const settled = mine.then(
+      () => {},
+      () => {},
+    )
+    turns.set(userId, settled)
+    void settled.then(() => turns.get(userId) === settled && turns.delete(userId))
+    return mine
+  }
+
+  /** Kept files whose messages are not stored yet: a sweep leaves them alone. */
+  const pinned = new Map<string, number>()
+  function pin(key: string, by: 1 | -1): void {
+    const count = (pinned.get(key) ?? 0) + by
+    if (count === 0) pinned.delete(key)
+    else pinned.set(key, count)
+  }
+
+  async function store(userId: string, hash: string, data: Buffer): Promise<void> {
+    const folder = folderOf(userId)
+    await mkdir(folder, { recursive: true, mode: 0o700 })
+    const temporary = join(folder, `${newId("tmp")}.part`)
+    try {
+      const file = await open(temporary, "wx", 0o600)
+      try {
+        await file.writeFile(data)
+        await file.sync()
+      } finally {
+        await file.close()
+      }
+      await rename(temporary, join(folder, hash))
+    } catch (error) {
+      await rm(temporary, { force: true })
+      throw error
+    }
+  }
+
+  return {
+    async keep(userId, messages) {
+      const sizes = new Map<string, number>()
+      const kept = await mapImages(messages, async (image) => {
+        if (image.data === undefined) return image
+        const data = Buffer.from(image.data, "base64")
+        const hash = createHash("sha256").update(data).digest("hex")
+        if (!sizes.has(hash)) pin(`${userId}/${hash}`, 1)
+        sizes.set(hash, data.length)
+        await inTurn(userId, () => store(userId, hash, data))
+        return { type: "image", mime_type: image.mime_type, hash }
+      })
+      const steps = [...sizes].map(
+        ([hash, size_bytes]): Step => ({
+          query: db.kysely
+            .insertInto("attachments")
+            .values({ user_id: userId, hash, size_bytes, created_at: now() })
+            .onConflict((conflict) => conflict.doNothing()),
+        }),
+      )
+      return {
+        messages: kept,
+        steps,
+        sizeBytes: [...sizes.values()].reduce((sum, size) => sum + size, 0),
+        done() {
+          for (const hash of sizes.keys()) pin(`${userId}/${hash}`, -1)
+          sizes.clear()
+        },
+      }
+    },
+
+    async fill(userId, messages, maxBytes) {
+      let left = maxBytes
+      const newestFirst = await mapImages(messages.toReversed(), async (image) => {
+        if (image.hash === undefined || !HASH.test(image.hash)) return image
+        if (left <= 0) return OMITTED
+        const data = await readFile(join(folderOf(userId), image.hash)).catch(() => null)
+        if (data === null) return OMITTED
+        left -= data.length
+        return left < 0 ? OMITTED : { ...image, data: data.toString("base64") }
+      })
+      return newestFirst.reverse()
+    },
+
+    async sweep(userId, hashes) {
+      for (const hash of hashes) {
+        if (!HASH.test(hash)) continue
+        await inTurn(userId, async () => {
+          if (pinned.has(`${userId}/${hash}`)) return
+          const named = sql<boolean>`exists (select 1 from messages where user_id = ${userId} and content like ${`%"hash":"${hash}"%`})`
+          const [gone] = await db.batch([
+            {
+              query: db.kysely
+                .deleteFrom("attachments")
+                .where("user_id", "=", userId)
+                .where("hash", "=", hash)
+                .where((eb) => eb.not(named))
+                .returning("hash"),
+            },
+          ])
+          if (gone.length > 0) await unlink(join(folderOf(userId), hash)).catch(() => {})
+        })
+      }
+    },
+  }
+}
+
+type Image = {
+  type: "image"
+  mime_type: "image/png" | "image/jpeg" | "image/gif" | "image/webp"
+  hash?: string | undefined
+  data?: string | undefined
+}
+type Text = { type: "text"; text: string }
+const OMITTED: Text = { type: "text", text: "[an earlier image, not shown again]" }
+
+/** Messages that hold no image are passed on as they are. */
+async function mapImages<M extends TranscriptMessage>(
+  messages: readonly M[],
+  replace: (image: Image) => Promise<Image | Text>,
+): Promise<M[]> {
+  const mapped: M[] = []
+  for (const message of messages) {
+    if ((message.role !== "user" && message.role !== "tool") || !message.content.some((p) => p.type === "image")) {
+      mapped.push(message)
+      continue
+    }
+    const content: (Image | Text)[] = []
+    for (const part of message.content) content.push(part.type === "image" ? await replace(part) : part)
+    mapped.push({ ...message, content })
+  }
+  return mapped
+}
+
+/** The hashes that a stored message names. */
+export function hashesOf(message: TranscriptMessage): string[] {
+  if (message.role !== "user" && message.role !== "tool") return []
+  return message.content.flatMap((part) => (part.type === "image" && part.hash !== undefined ? [part.hash] : []))
+}

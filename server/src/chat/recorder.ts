@@ -1,0 +1,120 @@
+import type { ToolCall } from "@autonomis/contract/chat.ts"
+import type { RunEvent } from "../runtime/protocol.ts"
+import type { TranscriptMessage } from "../runtime/transcript.ts"
+import type { Feed } from "./feed.ts"
+import type { RunIdentity } from "./live-run.ts"
+import type { ChatParts } from "./parts.ts"
+import type { RunWriter } from "./run-writer.ts"
+import { newMessage } from "./session-store.ts"
+
+/** Output of one tool call that goes into the log, in lines. */
+const LOGGED_LINES = 200
+
+export interface Recorder {
+  onEvent(event: RunEvent): void
+  toolCalls(): ToolCall[]
+}
+
+/** Turns what the runtime tells into what readers get at once, and what stays: boundaries, messages, log lines. */
+export function createRecorder(parts: ChatParts, run: RunIdentity, feed: Feed, writer: RunWriter): Recorder {
+  const { clock, ports, runs, sessions, attachments } = parts
+  const calls = new Map<string, ToolCall>()
+  const outputs = new Map<string, string>()
+
+  const durable = (seq: number, type: string, data: unknown) =>
+    writer.add(seq, [runs.event(run, seq, type, data, clock.now())])
+  const log = (level: "info" | "warn", source: "sandbox" | "agent", message: string) =>
+    ports.log({ ...run, runId: run.id, level, source, message })
+
+  function store(message: TranscriptMessage): void {
+    if (run.session === null) return
+    const session = { id: run.session.id, userId: run.userId }
+    if (!hasBytes(message)) {
+      writer.add(feed.lastId, steps(message))
+      return
+    }
+    // The files are written while the run goes on; the message keeps its place among the others.
+    writer.add(
+      feed.lastId,
+      attachments.keep(run.userId, [message]).then((kept) => {
+        kept.done()
+        return [...kept.steps, ...kept.messages.flatMap(steps)]
+      }),
+    )
+    function steps(whole: TranscriptMessage) {
+      const appended = sessions.append(session, [newMessage(whole, run.id)], clock.now())
+      const usage = whole.role === "assistant" ? whole.usage : null
+      // What the provider counted, its answer included, is what the next call begins with.
+      if (usage !== null && !usage.estimated) appended.push(sessions.counted(session.id, usage.total_tokens))
+      return appended
+    }
+  }
+
+  return {
+    toolCalls: () => [...calls.values()],
+    onEvent(event) {
+      switch (event.type) {
+        case "message.delta":
+        case "thinking.delta":
+          return feed.delta(event.type, event.delta)
+        case "message.reset":
+          return feed.reset(event.reason)
+        case "message": {
+          if (event.message.role === "assistant") {
+            feed.messageDone()
+            const whole = shown(event.message)
+            // Live readers have it in pieces; those who come later get it whole.
+            if (whole.text !== "" || whole.thinking !== "") durable(feed.skip(), "message.snapshot", whole)
+          }
+          return store(event.message)
+        }
+        case "tool.started": {
+          const { id, name, arguments: given } = event
+          calls.set(id, { id, name, arguments: given, is_error: false, duration_ms: 0, result: "" })
+          const { id: seq, data } = feed.publish("tool.started", { id, name, arguments: given })
+          return durable(seq, "tool.started", data)
+        }
+        case "tool.output":
+          outputs.set(event.id, (outputs.get(event.id) ?? "").slice(0, 64 * 1024) + event.delta)
+          feed.publish("tool.output", { id: event.id, delta: event.delta })
+          return
+        case "tool.finished": {
+          const { id, isError, durationMs, result } = event
+          const call = calls.get(id)
+          if (call) Object.assign(call, { is_error: isError, duration_ms: durationMs, result })
+          const { id: seq, data } = feed.publish("tool.finished", {
+            id,
+            is_error: isError,
+            duration_ms: durationMs,
+            result,
+          })
+          durable(seq, "tool.finished", data)
+          const lines = (outputs.get(id) ?? "").split("\n").filter((line) => line.trim() !== "")
+          outputs.delete(id)
+          for (const line of lines.slice(0, LOGGED_LINES)) log("info", "sandbox", line)
+          if (lines.length > LOGGED_LINES) log("info", "sandbox", `(${lines.length - LOGGED_LINES} more lines)`)
+          return log(
+            isError ? "warn" : "info",
+            "agent",
+            `${call?.name ?? "a tool"} ${isError ? "failed" : "ran"} in ${durationMs} ms`,
+          )
+        }
+      }
+    },
+  }
+}
+
+function hasBytes(message: TranscriptMessage): boolean {
+  if (message.role !== "tool" && message.role !== "user") return false
+  return message.content.some((part) => part.type === "image" && part.data !== undefined)
+}
+
+function shown(message: Extract<TranscriptMessage, { role: "assistant" }>): { text: string; thinking: string } {
+  let text = ""
+  let thinking = ""
+  for (const part of message.content) {
+    if (part.type === "text") text += part.text
+    if (part.type === "thinking") thinking += part.text
+  }
+  return { text, thinking }
+}

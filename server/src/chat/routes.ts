@@ -1,0 +1,91 @@
+import type { ChatRequest } from "@autonomis/contract/chat.ts"
+import { contract } from "@autonomis/contract/endpoints.ts"
+import { ERROR_STATUS, type ErrorCode } from "@autonomis/contract/errors.ts"
+import { type AgentRef, Answer, endpoint, type Route, SENT, type UserRef } from "../http/endpoint.ts"
+import { openSse } from "../http/sse.ts"
+import { AppError } from "../lib/errors.ts"
+import type { Chat, Submission } from "./chat.ts"
+import type { Patience } from "./live-run.ts"
+import type { RunEnd, RunError } from "./rows.ts"
+
+const RESUME_SECONDS = 30
+
+/** The answer of a run that was waited for; throws what it failed with. */
+export function answerOf(end: RunEnd) {
+  if (end.state === "succeeded") return end.answer
+  throw appErrorOf(end.error)
+}
+
+export function appErrorOf({ error, code, extra }: RunError): AppError {
+  return new AppError(isErrorCode(code) ? code : "internal", error, extra ? { extra } : {})
+}
+
+const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(ERROR_STATUS, code)
+
+export function chatRoutes(chat: Chat): Route[] {
+  const { chat: at } = contract
+  return [
+    endpoint(at.send, async (context) => {
+      const { user, agent, body, idempotency, signal } = context
+      const run = await chat.submit({ ...submissionOf(user, agent, body, null), ...bound(idempotency) })
+      if (body.background)
+        return new Answer(202, { run_id: run.id, state: run.state === "queued" ? "queued" : "running" })
+      const cancel = () => run.cancel()
+      if (signal.aborted) cancel()
+      signal.addEventListener("abort", cancel, { once: true })
+      try {
+        return answerOf(await run.ended)
+      } finally {
+        signal.removeEventListener("abort", cancel)
+      }
+    }),
+
+    endpoint(at.stream, async (context) => {
+      const { user, agent, body, idempotency } = context
+      if (idempotency !== null && idempotency.runId !== null) {
+        await chat.runs.follow(user.id, agent, idempotency.runId, 0, () => openSse(context))
+        return SENT
+      }
+      const patience = body.background ? null : { resumeSeconds: body.resume_seconds ?? RESUME_SECONDS }
+      const run = await chat.submit({ ...submissionOf(user, agent, body, patience), ...bound(idempotency) })
+      await chat.runs.followOwn(run, openSse(context))
+      return SENT
+    }),
+
+    endpoint(at.run, ({ user, agent, params }) => chat.runs.get(user.id, agent, params.run_id)),
+    endpoint(at.runStream, async (context) => {
+      const { user, agent, params, request } = context
+      const after = lastEventId(request.headers["last-event-id"])
+      await chat.runs.follow(user.id, agent, params.run_id, after, () => openSse(context))
+      return SENT
+    }),
+    endpoint(at.cancelRun, ({ user, agent, params }) => chat.runs.cancel(user.id, agent, params.run_id)),
+
+    endpoint(at.sessions, ({ user, agent, query }) => chat.sessions.list(user.id, agent, query)),
+    endpoint(at.session, ({ user, agent, params, query }) => chat.sessions.read(user.id, agent, params.session, query)),
+    endpoint(at.deleteSession, async ({ user, agent, params }) => {
+      await chat.sessions.delete(user.id, agent, params.session)
+      return undefined
+    }),
+    endpoint(at.cutSession, async ({ user, agent, params }) => {
+      await chat.sessions.cut(user.id, agent, params.session, params.id)
+      return undefined
+    }),
+  ]
+}
+
+function submissionOf(user: UserRef, agent: AgentRef, body: ChatRequest, patience: Patience): Submission {
+  const { messages, session, model } = body
+  return { user, agent, messages, session: session ?? null, model: model ?? null, patience }
+}
+
+/** The request's idempotency key is tied to the run in the transaction that makes it. */
+function bound(idempotency: { bindRun: Submission["bindRun"] } | null): Pick<Submission, "bindRun"> {
+  return idempotency?.bindRun ? { bindRun: idempotency.bindRun } : {}
+}
+
+/** An id that no event can have means: from the beginning. */
+function lastEventId(header: string | string[] | undefined): number {
+  const id = Number(header ?? 0)
+  return Number.isSafeInteger(id) && id > 0 ? id : 0
+}

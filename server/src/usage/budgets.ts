@@ -1,0 +1,210 @@
+import type { ErrorCode } from "@autonomis/contract/errors.ts"
+import type { Limits } from "@autonomis/contract/plans.ts"
+import type { Database, Step } from "../db/database.ts"
+import { type Clock, iso } from "../lib/clock.ts"
+import { newId } from "../lib/ids.ts"
+import type { ReserveAnswer, ReserveRequest } from "../runtime/protocol.ts"
+import type { RunUsage } from "../runtime/transcript.ts"
+import { dayOf, nextDay, nextMonth } from "./calendar.ts"
+import { toNano, toUsd } from "./money.ts"
+import { amountsOf, type Dimension, type DimensionName, guardSteps, lockSteps, NoRoom } from "./reservations.ts"
+import { isPriced, roomFor, type Shortage, worstCost } from "./room.ts"
+import { addToDay } from "./store.ts"
+
+/** How long a call waits that fits only once others have settled, and how often it looks (another server may settle). */
+const WAIT_MS = 10_000
+const LOOK_EVERY_MS = 250
+
+/** The run that a call belongs to. */
+export interface Payer {
+  userId: string
+  agentId: string
+  agentName: string
+  runId: string
+  /** The boot that runs it. */
+  owner: string
+}
+
+/** What a granted call holds until it is settled; `id` null where nothing limits the call. */
+export interface Reservation {
+  id: string | null
+  payer: Payer
+  request: ReserveRequest
+}
+
+export type Reserved =
+  | { answer: Extract<ReserveAnswer, { ok: true }>; reservation: Reservation }
+  | { answer: Extract<ReserveAnswer, { ok: false }>; reservation: null }
+
+/** Hard budgets: no call begins whose worst case is not covered, whatever other calls do at the same time. */
+export interface Budgets {
+  reserve(payer: Payer, request: ReserveRequest, signal: AbortSignal): Promise<Reserved>
+  /** Books what the call really took and frees the rest; null: it never reached the provider. */
+  settle(reservation: Reservation, usage: RunUsage | null): Promise<void>
+  /** Frees whatever a run that has ended still holds; goes into the batch of its end. */
+  releaseRun(runId: string): Step
+  /** To be called after a batch with `releaseRun`: someone may be waiting for what it freed. */
+  released(userId: string): void
+}
+
+export interface BudgetOptions {
+  db: Database
+  clock: Clock
+  /** Asked before each call, so that a change holds from the next call on. Null: the user is gone. */
+  limits(userId: string): Promise<Limits | null>
+  platformUsdPerDay: number | null
+  waitMs?: number
+}
+
+export function createBudgets({ db, clock, limits, platformUsdPerDay, waitMs = WAIT_MS }: BudgetOptions): Budgets {
+  const waiting = new Set<{ userId: string; wake: () => void }>()
+
+  function wake(userId: string): void {
+    for (const waiter of waiting) if (waiter.userId === userId || platformUsdPerDay !== null) waiter.wake()
+  }
+
+  /** Until something was settled, the next look is due, or the signal aborts. */
+  function settledOrDue(userId: string, withinMs: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(timer)
+        waiting.delete(waiter)
+        signal.removeEventListener("abort", done)
+        resolve()
+      }
+      const waiter = { userId, wake: done }
+      const timer = setTimeout(done, withinMs)
+      waiting.add(waiter)
+      signal.addEventListener("abort", done, { once: true })
+    })
+  }
+
+  /** The id of the reservation, written if it still fits; null when another came in between. */
+  async function write(payer: Payer, request: ReserveRequest, dimensions: Dimension[]): Promise<string | null> {
+    const cost = worstCost(request)
+    const id = newId("rsv")
+    const row = {
+      id,
+      user_id: payer.userId,
+      run_id: payer.runId,
+      owner: payer.owner,
+      tokens: request.inputTokens + request.maxTokens,
+      cost_nano: cost,
+      platform_cost_nano: request.credentialsOwner === "platform" ? cost : 0,
+      created_at: clock.now(),
+    }
+    try {
+      await db.batch([
+        ...lockSteps(db, payer.userId, dimensions),
+        ...guardSteps(db, payer.userId, dimensions, row),
+        { query: db.kysely.insertInto("reservations").values(row) },
+      ])
+      return id
+    } catch (error) {
+      if (error instanceof NoRoom) return null
+      throw error
+    }
+  }
+
+  return {
+    async reserve(payer, request, signal) {
+      const deadline = performance.now() + waitMs
+      for (;;) {
+        const limit = await limits(payer.userId)
+        if (limit === null) return refused("not_found", "user not found")
+        const dimensions = dimensionsOf(limit, request, platformUsdPerDay, clock.now())
+        if (dimensions.length === 0) return granted({ id: null, payer, request })
+        const amounts = await amountsOf(db, payer.userId, dimensions)
+        if (signal.aborted) return refused("cancelled", "the run was cancelled")
+        const now = roomFor(request, amounts, "now")
+        if (now.fits) {
+          const lowered = { ...request, maxTokens: now.maxTokens }
+          const id = await write(payer, lowered, dimensions)
+          if (id !== null) return granted({ id, payer, request: lowered })
+          continue
+        }
+        const later = roomFor(request, amounts, "once the others have settled")
+        if (!later.fits) return exhausted(later)
+        const leftMs = deadline - performance.now()
+        if (leftMs <= 0) return exhausted(now)
+        await settledOrDue(payer.userId, Math.min(leftMs, LOOK_EVERY_MS), signal)
+      }
+    },
+
+    async settle({ id, payer, request }, usage) {
+      const steps: Step[] = []
+      if (usage !== null) {
+        const key = { ...payer, model: request.model, day: dayOf(clock.now()) }
+        steps.push(addToDay(db, key, { usage, platformPays: request.credentialsOwner === "platform", runs: 0 }))
+      }
+      if (id !== null) steps.push({ query: db.kysely.deleteFrom("reservations").where("id", "=", id) })
+      try {
+        if (steps.length > 0) await db.batch([userStands(db, payer.userId), ...steps])
+      } catch (error) {
+        if (!(error instanceof UserGone)) throw error
+      }
+      wake(payer.userId)
+    },
+
+    releaseRun: (runId) => ({ query: db.kysely.deleteFrom("reservations").where("run_id", "=", runId) }),
+    released: wake,
+  }
+}
+
+class UserGone extends Error {
+  override readonly name = "UserGone"
+}
+
+/** Nothing is booked for a user who is gone: their rows are being purged. */
+function userStands(db: Database, userId: string): Step {
+  const query = db.kysely.selectFrom("users").select("id").where("id", "=", userId).where("state", "<>", "deleting")
+  return { query: db.dialect === "postgres" ? query.forShare() : query, rows: 1, otherwise: () => new UserGone() }
+}
+
+function dimensionsOf(
+  limits: Limits,
+  request: ReserveRequest,
+  platformUsdPerDay: number | null,
+  now: number,
+): Dimension[] {
+  const dimensions: Dimension[] = []
+  const add = (name: DimensionName, most: number | null) => {
+    if (most !== null) dimensions.push({ name, most, now })
+  }
+  const money = (usd: number | null) => (usd === null ? null : toNano(usd))
+  add("tokens_per_month", limits.tokens_per_month)
+  if (isPriced(request)) {
+    add("usd_per_month", money(limits.usd_per_month))
+    add("usd_per_day", money(limits.usd_per_day))
+    if (request.credentialsOwner === "platform") add("platform_usd_per_day", money(platformUsdPerDay))
+  }
+  return dimensions
+}
+
+const granted = (reservation: Reservation): Reserved => ({
+  answer: { ok: true, maxTokens: reservation.request.maxTokens },
+  reservation,
+})
+
+function refused(code: ErrorCode, message: string, extra?: Record<string, unknown>): Reserved {
+  return { answer: { ok: false, code, message, ...(extra ? { extra } : {}) }, reservation: null }
+}
+
+const WORDS: Record<DimensionName, string> = {
+  tokens_per_month: "this month's tokens",
+  usd_per_month: "this month's budget",
+  usd_per_day: "today's budget",
+  platform_usd_per_day: "the platform's budget for today",
+}
+
+/** What is left is told in tokens or USD; of the platform's own ceiling, which others use too, nothing is told. */
+function exhausted({ dimension, left }: Shortage): Reserved {
+  const { name, now } = dimension
+  const shown = name === "platform_usd_per_day" ? 0 : name === "tokens_per_month" ? left : toUsd(left)
+  const resetsAt = iso(name.endsWith("month") ? nextMonth(now) : nextDay(now))
+  return refused("budget_exhausted", `${WORDS[name]} is used up: ${shown} left, new at ${resetsAt}`, {
+    limit: name,
+    left: shown,
+    resets_at: resetsAt,
+  })
+}

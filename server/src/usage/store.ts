@@ -1,0 +1,98 @@
+import { sql } from "kysely"
+import type { Database, Step } from "../db/database.ts"
+import type { RunUsage } from "../runtime/transcript.ts"
+import { toNano } from "./money.ts"
+
+/** Whose sums a call or a run belongs to. The agent's name is kept too: an agent that is gone still has its sums. */
+export interface UsageKey {
+  userId: string
+  agentId: string
+  agentName: string
+  /** `provider/model`. */
+  model: string
+  /** YYYY-MM-DD, UTC. */
+  day: string
+}
+
+export interface UsageDelta {
+  usage: RunUsage
+  /** A platform key paid, so the cost counts against the platform's ceiling too. */
+  platformPays: boolean
+  runs: number
+}
+
+/** Adds to a day's sums, in one statement of the caller's batch. */
+export function addToDay(db: Database, key: UsageKey, { usage, platformPays, runs }: UsageDelta): Step {
+  const cost = toNano(usage.cost_usd)
+  const plus = (column: string) => sql<number>`${sql.ref(`usage_daily.${column}`)} + ${sql.ref(`excluded.${column}`)}`
+  return {
+    query: db.kysely
+      .insertInto("usage_daily")
+      .values({
+        user_id: key.userId,
+        agent_id: key.agentId,
+        agent_name: key.agentName,
+        model: key.model,
+        day: key.day,
+        input_tokens: usage.input_tokens,
+        output_tokens: usage.output_tokens,
+        cache_read_tokens: usage.cache_read_tokens,
+        cache_write_tokens: usage.cache_write_tokens,
+        cost_nano: cost,
+        platform_cost_nano: platformPays ? cost : 0,
+        runs,
+        estimated_calls: usage.estimated ? 1 : 0,
+      })
+      .onConflict((conflict) =>
+        conflict.columns(["user_id", "day", "agent_id", "model"]).doUpdateSet({
+          agent_name: sql<string>`excluded.agent_name`,
+          input_tokens: plus("input_tokens"),
+          output_tokens: plus("output_tokens"),
+          cache_read_tokens: plus("cache_read_tokens"),
+          cache_write_tokens: plus("cache_write_tokens"),
+          cost_nano: plus("cost_nano"),
+          platform_cost_nano: plus("platform_cost_nano"),
+          runs: plus("runs"),
+          estimated_calls: plus("estimated_calls"),
+        }),
+      ),
+  }
+}
+
+export interface DayRow {
+  agent_name: string
+  model: string
+  day: string
+  input_tokens: number
+  output_tokens: number
+  cache_read_tokens: number
+  cache_write_tokens: number
+  cost_nano: number
+  runs: number
+  estimated_calls: number
+}
+
+/** A user's rows from one day to another, both included; at most one for each day, agent and model. */
+export function daysBetween(db: Database, userId: string, from: string, to: string): Promise<DayRow[]> {
+  return db.read
+    .selectFrom("usage_daily")
+    .select([
+      "agent_name",
+      "model",
+      "day",
+      "input_tokens",
+      "output_tokens",
+      "cache_read_tokens",
+      "cache_write_tokens",
+      "cost_nano",
+      "runs",
+      "estimated_calls",
+    ])
+    .where("user_id", "=", userId)
+    .where("day", ">=", from)
+    .where("day", "<=", to)
+    .orderBy("day")
+    .orderBy("agent_id")
+    .orderBy("model")
+    .execute()
+}
