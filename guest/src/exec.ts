@@ -33,6 +33,7 @@ export function startCommand(
   send: (data: Uint8Array) => Promise<boolean>,
 ): RunningCommand {
   const cwd = resolvePath(call.cwd ?? settings.workDir, settings.workDir)
+  if (statSync(cwd, { throwIfNoEntry: false }) === undefined) throw new CallError("not_found", `${cwd}: no such folder`)
   if (!statSync(cwd).isDirectory()) throw new CallError("not_directory", `${cwd}: is not a folder`)
   const script = Buffer.byteLength(call.command) > MAX_ARGUMENT_BYTES ? scriptFile(call.command) : null
   // One pipe for both kinds of output keeps their order.

@@ -3,6 +3,8 @@ export interface FairGate {
   /** Resolves with what gives the place back (idempotent). Rejects with the signal's reason. */
   enter(userId: string, signal: AbortSignal): Promise<() => void>
   readonly waiting: number
+  /** Whether somebody would be let in if this user gave a place back. */
+  wouldAdmit(userId: string): boolean
 }
 
 export interface FairGateOptions {
@@ -57,6 +59,8 @@ export function createFairGate({ total, perUser, onBlocked }: FairGateOptions): 
   }
 
   return {
+    wouldAdmit: (userId) =>
+      [...queues.keys()].some((waiting) => waiting === userId || (inside.get(waiting) ?? 0) < perUser),
     get waiting() {
       return waiting
     },

@@ -171,7 +171,9 @@ export function createPool({ driver, log, idleMs, maxOpen, maxOpenPerUser }: Poo
   function leave(entry: Entry): void {
     entry.busy--
     if (entry.busy > 0 || entry.closing !== null) return
-    if (entry.retired || gate.waiting > 0) void close(entry)
+    const closing = [...entries.values()].filter((other) => other.closing !== null).length
+    const wanted = gate.waiting > closing && gate.wouldAdmit(entry.spec.userId)
+    if (entry.retired || wanted) void close(entry)
     else entry.idle = setTimeout(() => void close(entry), idleMs).unref()
   }
 

@@ -69,13 +69,20 @@ export function createBubblewrapDriver(options: BubblewrapOptions): SandboxDrive
         ["/bin/bash", "--norc", "--noprofile", "-c", script, "sandbox", ...inner],
         ownUids ? spec.hostUid : null,
       )
-      const hits = () => group?.hits() ?? { memory: 0, pids: 0 }
+      const counted = () => group?.hits() ?? { memory: 0, pids: 0 }
+      // What was told for a command already is not the reason of a later end.
+      let told = 0
+      const hits = () => {
+        const now = counted()
+        told = now.memory
+        return now
+      }
       const guest = startGuestProcess({
         ...entered,
         cwd: "/",
         env: ENV,
         fds,
-        explain: (end) => explainEnd(end, hits().memory > 0, spec.limits.memoryBytes),
+        explain: (end) => explainEnd(end, counted().memory > told, spec.limits.memoryBytes),
       })
       const ended = guest.ended.then(async (why) => {
         await group?.remove()
