@@ -15,6 +15,8 @@ export interface GuardedFetchOptions {
   idleTimeoutMs: number
   maxLineBytes?: number
   maxBodyBytes?: number
+  /** Beyond the first 256 KiB a body is taken no faster than this; no limit unless given. */
+  bytesPerSecond?: number
   /** Looks at each piece of a body after the bounds were checked; may hold pieces back and send them later. */
   filter?: (contentType: string) => ChunkFilter | null
   /** Told of each failure, because clients like to replace its text by "Connection error". */
@@ -38,6 +40,9 @@ export class GuardedFetchError extends Error {
 }
 
 const MIB = 1024 * 1024
+const BURST_BYTES = 256 * 1024
+/** A body is handed on in pieces of this size with the event loop between them, so that a flood cannot hold it. */
+const PIECE_BYTES = 8 * 1024
 
 /** A `fetch` with bounds: no redirects, no endless line or answer, no endless wait. Errors: `GuardedFetchError`. */
 export function createGuardedFetch(options: GuardedFetchOptions): typeof globalThis.fetch {
@@ -160,6 +165,35 @@ function bounded(
     expired.abort(error)
     return fail(error)
   }
+  const started = performance.now()
+  let rest: Uint8Array | null = null
+  /** The next piece; null at the end. */
+  async function next(): Promise<Uint8Array | null> {
+    if (rest !== null) await new Promise((resolve) => setImmediate(resolve))
+    let chunk = rest
+    if (chunk === null) {
+      const { done, value } = await reader.read().catch((error: unknown) => {
+        clearTimeout(timer)
+        if (expired.signal.reason instanceof GuardedFetchError) throw expired.signal.reason
+        throw error
+      })
+      timer.refresh()
+      if (done) return null
+      chunk = value
+    }
+    const piece = chunk.subarray(0, PIECE_BYTES)
+    rest = chunk.byteLength > PIECE_BYTES ? chunk.subarray(PIECE_BYTES) : null
+    check(piece)
+    await pace()
+    return piece
+  }
+  async function pace() {
+    if (options.bytesPerSecond === undefined || total <= BURST_BYTES) return
+    const early = ((total - BURST_BYTES) / options.bytesPerSecond) * 1000 - (performance.now() - started)
+    if (early < 5) return
+    await new Promise((resolve) => setTimeout(resolve, early))
+    timer.refresh()
+  }
   const check = (chunk: Uint8Array) => {
     total += chunk.byteLength
     if (total > options.maxBodyBytes) {
@@ -170,7 +204,7 @@ function bounded(
     if (longest > maxLineBytes) {
       throw stop(new GuardedFetchError("too_large", `a line of the answer is over the limit of ${maxLineBytes} bytes`))
     }
-    // A line that begins and ends inside one piece is shorter than the piece, which is never over 64 KiB.
+    // A line that begins and ends inside one piece is shorter than the piece.
     line = first === -1 ? longest : chunk.byteLength - 1 - chunk.lastIndexOf(10)
   }
 
@@ -178,17 +212,11 @@ function bounded(
     async pull(controller) {
       let sent = false
       while (!sent) {
-        const { done, value } = await reader.read().catch((error: unknown) => {
-          clearTimeout(timer)
-          if (expired.signal.reason instanceof GuardedFetchError) throw expired.signal.reason
-          throw error
-        })
-        timer.refresh()
-        if (!done) check(value)
-        const pieces = filtered(filter, done ? null : value, stop)
+        const piece = await next()
+        const pieces = filtered(filter, piece, stop)
         for (const piece of pieces) controller.enqueue(piece)
         sent = pieces.length > 0
-        if (done) {
+        if (piece === null) {
           clearTimeout(timer)
           controller.close()
           return

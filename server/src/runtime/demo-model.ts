@@ -27,6 +27,9 @@ export interface DemoBudget {
 }
 
 const CALLS_A_MINUTE = 20
+/** What is read of a message; enough for the largest arguments that a tool takes. */
+const MAX_ORDER_TEXT = 512 * 1024
+const MAX_LINES = 1000
 
 export function createDemoBudget(now: () => number): DemoBudget {
   const made = new Map<string, number[]>()
@@ -71,7 +74,7 @@ export async function demoReply(
   let text = ""
   if (results !== null) text = tellResults(results)
   else if (ordered.calls.length + faults.length > 0) text = faults.join("\n")
-  else text = demoAnswer(spec, newestText(spec))
+  else text = demoAnswer(spec, newestText(spec).slice(0, 2000))
 
   const written = await stream(cutAtStop(text, spec.stop), sink, signal)
   const content: AssistantMessage["content"] = written.text === "" ? [] : [{ type: "text", text: written.text }]
@@ -110,18 +113,23 @@ interface Call {
 function readOrders(text: string): { calls: Call[]; faults: string[] } {
   const calls: Call[] = []
   const faults: string[] = []
-  for (const line of text.split("\n")) {
-    const order = /^\s*\/tool\s+(\S+)\s*(.*?)\s*$/.exec(line)
-    if (order === null) {
-      if (/^\s*\/tool\b/.test(line)) faults.push('A tool line looks like this: /tool bash {"command":"ls"}')
+  for (const raw of text.split("\n", MAX_LINES)) {
+    const line = raw.trim()
+    if (!/^\/tool(?:\s|$)/.test(line)) continue
+    const order = line.slice(5).trimStart()
+    const end = order.search(/\s|\{|$/)
+    const name = order.slice(0, end)
+    const json = order.slice(end).trimStart()
+    if (name === "") {
+      faults.push('A tool line looks like this: /tool bash {"command":"ls"}')
       continue
     }
-    const [, name = "", json = ""] = order
     const given = parseObject(json === "" ? "{}" : json)
-    if (given === null) faults.push(`The arguments of /tool ${name} are not a JSON object: ${json.slice(0, 200)}`)
+    if (given === null)
+      faults.push(`The arguments of /tool ${name.slice(0, 100)} are not a JSON object: ${json.slice(0, 200)}`)
     else calls.push({ name, arguments: given })
   }
-  return { calls, faults }
+  return { calls, faults: faults.slice(0, 10) }
 }
 
 function parseObject(json: string): Record<string, never> | null {
@@ -136,7 +144,10 @@ function parseObject(json: string): Record<string, never> | null {
 function newestText(spec: RunSpec): string {
   const newest = spec.history.findLast(({ message }) => message.role === "user")?.message
   if (newest?.role !== "user") return ""
-  return newest.content.map((part) => (part.type === "text" ? part.text : "")).join("\n")
+  return newest.content
+    .map((part) => (part.type === "text" ? part.text.slice(0, MAX_ORDER_TEXT) : ""))
+    .join("\n")
+    .slice(0, MAX_ORDER_TEXT)
 }
 
 type Result = Extract<Message, { role: "toolResult" }>

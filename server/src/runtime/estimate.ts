@@ -35,8 +35,20 @@ export function bytesAlive(message: Message): number {
   return bytes + imageBytes
 }
 
-function weightOf(message: Message): { bytes: number; images: number; imageBytes: number } {
+interface Weight {
+  bytes: number
+  images: number
+  imageBytes: number
+}
+
+/** A history is weighed at each turn; its messages do not change. */
+const weighed = new WeakMap<Message, Weight>()
+
+function weightOf(message: Message): Weight {
+  const known = weighed.get(message)
+  if (known !== undefined) return known
   const weight = { bytes: 0, images: 0, imageBytes: 0 }
+  weighed.set(message, weight)
   if (typeof message.content === "string") weight.bytes += Buffer.byteLength(message.content)
   else {
     for (const part of message.content) {

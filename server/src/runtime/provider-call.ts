@@ -4,7 +4,7 @@ import { RunFailure } from "./failure.ts"
 import { withGuard } from "./guard.ts"
 import type { ResolvedModel } from "./models.ts"
 import type { Pi } from "./pi/load.ts"
-import { MAX_ARGUMENT_BYTES, type RuntimeSettings } from "./settings.ts"
+import { MAX_ARGUMENT_BYTES, MAX_BYTES_PER_SECOND, MAX_CALLS_PER_MESSAGE, type RuntimeSettings } from "./settings.ts"
 import { createWireFilter } from "./wire-filter.ts"
 
 export interface CallRequest {
@@ -52,6 +52,7 @@ export async function callProvider(deps: CallDeps, request: CallRequest): Promis
     headersTimeoutMs: settings.headersTimeoutMs,
     idleTimeoutMs: settings.idleTimeoutMs,
     filter: createWireFilter,
+    bytesPerSecond: MAX_BYTES_PER_SECOND,
     onFailure: (error) => {
       wire.failure ??= error
     },
@@ -82,7 +83,7 @@ export async function callProvider(deps: CallDeps, request: CallRequest): Promis
       if (left) break
       silence.refresh()
       if (event.type === "done") return checked(event.message)
-      if (event.type === "error") return event.error
+      if (event.type === "error") return shortened(event.error)
       last = event.partial
       if (event.type === "text_delta") request.onText(event.delta)
       else if (event.type === "thinking_delta") request.onThinking(event.delta)
@@ -190,15 +191,33 @@ function retryAfter(headers: Headers): number | null {
   return Number.isFinite(at) ? Math.max(0, at) : null
 }
 
-/** Providers that send a call whole pass by the wire's filter; the same limit holds for them. */
+const MAX_DEPTH = 64
+
+/** Providers that send a call whole pass by the wire's filter; the same limits hold for them. */
 function checked(message: AssistantMessage): AssistantMessage {
+  let calls = 0
   for (const part of message.content) {
-    if (part.type === "toolCall" && JSON.stringify(part.arguments).length > MAX_ARGUMENT_BYTES) {
-      const reason = `tool arguments are over the limit of ${MAX_ARGUMENT_BYTES / 1024} KiB`
-      return { ...message, content: [], stopReason: "error", errorMessage: reason }
-    }
+    if (part.type !== "toolCall") continue
+    calls++
+    let reason: string | null = null
+    if (calls > MAX_CALLS_PER_MESSAGE) reason = `more than ${MAX_CALLS_PER_MESSAGE} tool calls in one answer`
+    else if (isDeeper(part.arguments, MAX_DEPTH)) reason = `tool arguments are over ${MAX_DEPTH} levels deep`
+    else if (JSON.stringify(part.arguments).length > MAX_ARGUMENT_BYTES) {
+      reason = `tool arguments are over the limit of ${MAX_ARGUMENT_BYTES / 1024} KiB`
+    } else if (part.name.length > 128 || part.id.length > 1024) reason = "the name of a tool call is too long"
+    if (reason !== null) return { ...message, content: [], stopReason: "error", errorMessage: reason }
   }
   return message
+}
+
+function isDeeper(value: unknown, levels: number): boolean {
+  if (typeof value !== "object" || value === null) return false
+  return levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1))
+}
+
+/** An error's text may quote a whole answer; all that is done with it later should be cheap. */
+function shortened(message: AssistantMessage): AssistantMessage {
+  return { ...message, errorMessage: message.errorMessage?.slice(0, 4000) ?? "" }
 }
 
 function ended(

@@ -18,6 +18,8 @@ export interface RuntimeOptions {
   settings?: Partial<RuntimeSettings>
   /** Text and images of one user alive at once; a run beyond waits its turn. */
   bytesPerUser?: number
+  /** Another program for the threads; for tests of what happens when one gets stuck or dies. */
+  entry?: URL
 }
 
 /** After a thread has ended the next is started at once, but not more often than this. */
@@ -49,6 +51,7 @@ export function startRuntime(options: RuntimeOptions): Runtime {
         name: `runtime-${index}`,
         heapMb,
         watchdogMs: options.watchdogMs ?? 5000,
+        entry: options.entry ?? new URL("./worker.ts", import.meta.url),
         settings,
         log,
         onDeath(reason) {

@@ -20,6 +20,8 @@ export interface WorkerOptions {
   name: string
   heapMb: number
   watchdogMs: number
+  /** The thread's program. */
+  entry: URL
   settings: RuntimeSettings
   log: RuntimeLog
   /** Called once, with the reason, when the thread has ended by itself or was ended by the watchdog. */
@@ -50,7 +52,7 @@ function compileCache(): Record<string, string> {
 const START_LIMIT_MS = 60_000
 
 export function startWorker(options: WorkerOptions): WorkerHost {
-  const worker = new Worker(new URL("./worker.ts", import.meta.url), {
+  const worker = new Worker(options.entry, {
     name: options.name,
     env: { ...WORKER_ENVIRONMENT, ...compileCache() },
     workerData: options.settings,

@@ -29,7 +29,7 @@ export function editTool({ pi, hands }: ToolDeps): Tool {
       const signal = orNever(given)
       const file = await hands.readFile(path, { offset: 0, length: MIB + 1 }, signal)
       if (file.sizeBytes > MIB) throw new Error(`${path} has ${file.sizeBytes} bytes; files up to 1 MiB can be edited`)
-      const edited = applyEdits(path, file.data, edits)
+      const edited = await applyEdits(path, file.data, edits)
       await hands.writeFile(path, Buffer.from(edited.text), signal)
       const count = edits.length === 1 ? "1 replacement" : `${edits.length} replacements`
       return result(`Edited ${path}: ${count}.`, { shown: edited.diff })

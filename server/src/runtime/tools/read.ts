@@ -50,34 +50,46 @@ export function readTool({ pi, hands, images, takeImageBytes }: ToolDeps): Tool 
   })
 }
 
+/** Looks at bytes, not at a list of lines: a file of nothing but line breaks would make millions of them. */
 function showLines(path: string, file: { data: Uint8Array; sizeBytes: number }, from: number, limit?: number): string {
-  const whole = file.data.byteLength >= file.sizeBytes
-  const lines = new TextDecoder().decode(file.data).split("\n")
-  if (whole && lines.at(-1) === "" && lines.length > 1) lines.pop()
-  if (from > lines.length) {
+  const { data } = file
+  const whole = data.byteLength >= file.sizeBytes
+  let line = 1
+  let start = from === 1 ? 0 : -1
+  let last = 0
+  for (let i = 0; i < data.length; i++) {
+    if (data[i] !== 10) continue
+    line++
+    last = i + 1
+    if (line === from) start = last
+  }
+  // A line break at the very end begins no further line.
+  const lines = whole && last === data.length && line > 1 ? line - 1 : line
+  if (start === -1 || from > lines) {
     throw new Error(
       whole
-        ? `${path} has ${lines.length} lines; line ${from} is past its end`
+        ? `${path} has ${lines} lines; line ${from} is past its end`
         : `line ${from} is past the first 4 MiB of ${path}; use bash: sed -n '${from},+200p'`,
     )
   }
-  const wanted = limit === undefined ? lines.length : from - 1 + Math.max(1, Math.floor(limit))
-  const shown: string[] = []
-  let bytes = 0
-  for (let i = from - 1; i < Math.min(wanted, lines.length); i++) {
-    const line = lines[i] ?? ""
-    bytes += Buffer.byteLength(line) + 1
-    if (bytes > MAX_RESULT_BYTES) break
-    shown.push(line)
+  const most = limit === undefined ? lines : Math.max(1, Math.floor(limit))
+  let end = start
+  let shown = 0
+  while (shown < most && end < data.length) {
+    const lineBreak = data.indexOf(10, end)
+    const next = lineBreak === -1 ? data.length : lineBreak + 1
+    if (next - start > MAX_RESULT_BYTES) break
+    end = next
+    shown++
   }
-  if (shown.length === 0) {
-    const start = (lines[from - 1] ?? "").slice(0, 4000)
-    return `${start}\n[Line ${from} is longer than 16 KiB; only its beginning is shown. Use bash to see more.]`
+  const decode = (to: number) => new TextDecoder().decode(data.subarray(start, to)).replace(/\n$/, "")
+  if (shown === 0 && start < data.length) {
+    return `${decode(start + 4000)}\n[Line ${from} is longer than 16 KiB; only its beginning is shown. Use bash to see more.]`
   }
-  const next = from + shown.length
-  if (whole && next > lines.length) return shown.join("\n")
-  const total = whole ? `${lines.length}` : `more than ${lines.length}`
-  return `${shown.join("\n")}\n\n[Lines ${from} to ${next - 1} of ${total}. Go on with offset=${next}.]`
+  const next = from + shown
+  if (whole && next > lines) return decode(end)
+  const total = whole ? `${lines}` : `more than ${lines}`
+  return `${decode(end)}\n\n[Lines ${from} to ${next - 1} of ${total}. Go on with offset=${next}.]`
 }
 
 function imageType(data: Uint8Array): string | null {
