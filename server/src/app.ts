@@ -34,8 +34,12 @@ import { countRuns } from "./platform/status.ts"
 import { startRuntime } from "./runtime/start-runtime.ts"
 import { secretRoutes } from "./secrets/routes.ts"
 import { createSecrets } from "./secrets/secrets.ts"
+import { closable } from "./start/close-server.ts"
 import { userRoutes } from "./users/routes.ts"
 import { createUsers } from "./users/users.ts"
+
+/** Answers that are under way when the server closes (files, reads) have this long. */
+const CLOSE_MS = 10_000
 
 /** What the app is given from outside, so that a test can hand in its own. */
 export interface AppOptions {
@@ -152,6 +156,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     }),
     checkAnswers: options.checkAnswers ?? false,
   })
+  const connections = closable(server)
   return {
     server,
     start() {
@@ -163,7 +168,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     async idle() {},
     async [Symbol.asyncDispose]() {
       closeAllSse()
-      await server.close()
+      await connections.close(CLOSE_MS)
       await idempotency[Symbol.asyncDispose]()
       await pause[Symbol.asyncDispose]()
       await logs[Symbol.asyncDispose]()

@@ -13,7 +13,7 @@ import { listenForSignals } from "./signals.ts"
 const DRAIN_MS = 30_000
 const BROKEN_DRAIN_MS = 5_000
 /** After the drain everything has this long to close, else the process ends without it. */
-const CLOSE_MS = 5_000
+const CLOSE_MS = 15_000
 
 const say = (line: string) => process.stdout.write(`${line}\n`)
 

@@ -8,7 +8,7 @@ export interface Stopping {
   kill(): void
 }
 
-/** SIGTERM, however often, and the first SIGINT stop in order; the next SIGINT kills. */
+/** SIGTERM and SIGHUP, however often, and the first SIGINT stop in order; the next SIGINT kills. */
 export function listenForSignals({ stop, kill }: Stopping): void {
   let stopping = false
   let interruptedAt: number | null = null
@@ -17,7 +17,7 @@ export function listenForSignals({ stop, kill }: Stopping): void {
     stopping = true
     stop(signal)
   }
-  process.on("SIGTERM", () => once("SIGTERM"))
+  for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => once(signal))
   process.on("SIGINT", () => {
     const now = performance.now()
     if (interruptedAt === null) interruptedAt = now
