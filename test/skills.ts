@@ -96,10 +96,13 @@ async function* stream(bytes: Buffer): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < bytes.length; at += 65_536) yield bytes.subarray(at, at + 65_536)
 }
 
-async function filesBelow(folder: string): Promise<string[]> {
+/** Links are named and not followed (as `readdir` would with `recursive`). */
+async function filesBelow(folder: string, below = ""): Promise<string[]> {
   const found: string[] = []
-  for (const entry of await readdir(folder, { withFileTypes: true, recursive: true })) {
-    if (!entry.isDirectory()) found.push(join(entry.parentPath, entry.name).slice(folder.length + 1))
+  for (const entry of await readdir(join(folder, below), { withFileTypes: true })) {
+    const path = join(below, entry.name)
+    if (entry.isDirectory()) found.push(...(await filesBelow(folder, path)))
+    else found.push(path)
   }
   return found.sort()
 }

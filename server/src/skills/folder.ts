@@ -143,10 +143,14 @@ async function settleLinks(shown: string, links: ReadonlyMap<string, string>): P
     await rm(join(shown, name), { recursive: true, force: true })
     changed = true
   }
-  const there = new Set(standing)
+  const targets = new Map(
+    await Promise.all(
+      standing.map(async (name) => [name, await readlink(join(shown, name)).catch(() => null)] as const),
+    ),
+  )
   for (const [slug, bundle] of links) {
     const target = `.bundles/${bundle}`
-    if (there.has(slug) && (await readlink(join(shown, slug)).catch(() => null)) === target) continue
+    if (targets.get(slug) === target) continue
     const temporary = join(shown, `.link-${randomBytes(6).toString("hex")}`)
     await symlink(target, temporary)
     await rename(temporary, join(shown, slug))
