@@ -239,7 +239,7 @@ forEachDatabase((_name, open) => {
     await bench.chat.endUser(bench.user.id)
     assert.equal(mine.state, "ended")
     assert.equal(theirs.state, "running")
-    await bench.chat.endAgent(other.agent.id)
+    await bench.chat.endAgent(other.agent)
     assert.equal(theirs.state, "ended")
   })
 

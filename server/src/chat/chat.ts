@@ -54,7 +54,8 @@ export interface Chat extends AsyncDisposable {
   close(): void
   /** Cancels all runs of a user or an agent; resolves once they are seen to have stopped here. */
   endUser(userId: string): Promise<void>
-  endAgent(agentId: string): Promise<void>
+  endAgent(agent: { id: string }): Promise<void>
+  suspendUser(userId: string): Promise<void>
   /** How many runs are under way or waiting here. */
   runsNow(): number
 }
@@ -216,7 +217,8 @@ export function createChat(options: ChatOptions): Chat {
       await within(all(), STOP_MS)
     },
     endUser: (userId) => endAll((run) => run.userId === userId),
-    endAgent: (agentId) => endAll((run) => run.agentId === agentId),
+    endAgent: ({ id }) => endAll((run) => run.agentId === id),
+    suspendUser: (userId) => endAll((run) => run.userId === userId),
     runsNow: () => live.size,
     async [Symbol.asyncDispose]() {
       closed = true

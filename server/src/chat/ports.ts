@@ -34,12 +34,12 @@ export interface ChatPorts {
   agent(userId: string, agentId: string): Promise<RunAgent | null>
   /** The four effective texts. */
   templates(userId: string, agentId: string): Promise<{ soul: string; user: string; tools: string }>
-  skills(userId: string): Promise<PromptParts["skills"]>
+  skills(userId: string, agentId: string): Promise<PromptParts["skills"]>
   /**
-   * The model that a message would use: what it asks for, else what the agent's config says, else the platform's default.
+   * The model that a message would use: the one that it or the agent's config names, else (null) the default.
    * 400 for one that nobody knows, 424 for one whose key is not set.
    */
-  model(userId: string, requested: string | null, configured: string | null): Promise<ResolvedModel>
+  model(userId: string, agentId: string, wanted: string | null): Promise<ResolvedModel>
   /** Bound to the agent and its sandbox; opens nothing before the first call. */
   hands(run: { userId: string; agentId: string; runId: string }): Hands
   /** The user's limits now; null when the user is gone or going. */

@@ -34,7 +34,7 @@ export async function prepare(
   const agent = await ports.agent(run.userId, run.agentId)
   if (agent === null) throw new AppError("not_found", "agent not found")
   const [resolved, fresh] = await Promise.all([
-    ports.model(run.userId, wish.model, agent.config.model),
+    ports.model(run.userId, run.agentId, wish.model ?? agent.config.model),
     freshParts(ports, run.userId, run.agentId, agent, wish.instruction),
   ])
   return { config: agent.config, resolved, snapshot: snapshotFor(session, fresh, agent.config, clock.now()) }

@@ -22,7 +22,7 @@ export async function freshParts(
   agent: RunAgent,
   instruction: string | null,
 ): Promise<PromptParts> {
-  const [templates, skills] = await Promise.all([ports.templates(userId, agentId), ports.skills(userId)])
+  const [templates, skills] = await Promise.all([ports.templates(userId, agentId), ports.skills(userId, agentId)])
   return {
     agentName: agent.name,
     agentDescription: agent.description,

@@ -79,16 +79,14 @@ export function scriptedRuntime(script: Script): ScriptedRuntime {
     run(spec, host) {
       runtime.specs.push(spec)
       const abort = new AbortController()
-      const outcome = runtime
-        .script(spec, host, abort.signal)
-        .catch(
-          (error: unknown): RunOutcome => ({
-            type: "failed",
-            code: "internal",
-            message: String(error),
-            usage: NO_USAGE,
-          }),
-        )
+      const outcome = runtime.script(spec, host, abort.signal).catch(
+        (error: unknown): RunOutcome => ({
+          type: "failed",
+          code: "internal",
+          message: String(error),
+          usage: NO_USAGE,
+        }),
+      )
       return { outcome, cancel: () => abort.abort() }
     },
     catalogue: async () => [],
@@ -159,8 +157,8 @@ export async function openBench(db: Database, options: BenchOptions = {}): Promi
     agent: async () => ({ name: "manager", description: null, config: DEFAULT_CONFIG, memory: "" }),
     templates: async () => ({ soul: "Be kind.", user: "", tools: "" }),
     skills: async () => [],
-    model: async (_user, requested, configured) => ({
-      model: requested ?? configured ?? "demo/demo",
+    model: async (_user, _agent, wanted) => ({
+      model: wanted ?? "demo/demo",
       credentials: { owner: "platform", apiKey: null, baseUrl: null, headers: {} },
     }),
     hands: () => hands,

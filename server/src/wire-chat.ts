@@ -1,0 +1,164 @@
+import type { Limits } from "@autonomis/contract/plans.ts"
+import { fullConfig, storedConfig } from "./agents/config.ts"
+import { type Chat, createChat } from "./chat/chat.ts"
+import { refreshMemory } from "./chat/memory.ts"
+import type { ChatPorts } from "./chat/ports.ts"
+import { chatRoutes } from "./chat/routes.ts"
+import { serverId } from "./chat/server-id.ts"
+import type { Database } from "./db/database.ts"
+import type { Route } from "./http/endpoint.ts"
+import type { Clock } from "./lib/clock.ts"
+import { AppError } from "./lib/errors.ts"
+import type { Logger } from "./lib/log.ts"
+import { createRedactor, type Redactor } from "./lib/redact.ts"
+import type { Logs } from "./logs/logs.ts"
+import type { Models } from "./models/models.ts"
+import type { PlanTable } from "./plans/plans.ts"
+import type { Runtime } from "./runtime/client.ts"
+import type { Hands } from "./runtime/hands.ts"
+import type { SandboxSpec } from "./sandboxes/driver.ts"
+import type { AgentSecrets, Sandboxes } from "./sandboxes/sandboxes.ts"
+import type { Secrets } from "./secrets/secrets.ts"
+import type { PromptSkill } from "./skills/prompt.ts"
+import type { Templates } from "./templates/templates.ts"
+import { createBudgets } from "./usage/budgets.ts"
+import { usageRoutes } from "./usage/routes.ts"
+import { createUsage } from "./usage/usage.ts"
+
+/** The part of the skills that a chat needs; null while there are none. */
+export interface ChatSkills {
+  forPrompt(userId: string, agentId: string): Promise<PromptSkill[]>
+  mount(userId: string): Promise<{ source: string; target: string }>
+}
+
+export interface ChatWiring {
+  db: Database
+  clock: Clock
+  log: Logger
+  logs: Logs
+  dataDir: string
+  bootId: string
+  platformUsdPerDay: number | null
+  plans: PlanTable
+  runtime: Runtime
+  models: Models
+  templates: Templates
+  skills: ChatSkills | null
+  secrets: Pick<Secrets, "environment" | "maskValues">
+  sandboxes: Sandboxes
+  paused(): boolean
+  /** 403 `plan_limit` when so many more bytes do not fit the user's plan. */
+  ensureStorage(userId: string, moreBytes: number): Promise<void>
+}
+
+/** Ties `chat/` and `usage/` to the domains that they ask. */
+export function wireChat(wiring: ChatWiring): { chat: Chat; routes: Route[] } {
+  const { db, clock, plans, models, templates, skills, sandboxes, logs } = wiring
+  const redactors = createRedactors(wiring.secrets)
+
+  const agentRow = (userId: string, agentId: string) =>
+    db.read
+      .selectFrom("agents")
+      .select(["name", "description", "config", "memory", "host_uid"])
+      .where("id", "=", agentId)
+      .where("user_id", "=", userId)
+      .executeTakeFirst()
+
+  async function limits(userId: string): Promise<Limits | null> {
+    const row = await db.read
+      .selectFrom("users")
+      .select(["tier", "limits"])
+      .where("id", "=", userId)
+      .where("state", "<>", "deleting")
+      .executeTakeFirst()
+    return row === undefined ? null : plans.limitsOf(row.tier, JSON.parse(row.limits))
+  }
+
+  async function spec(userId: string, agentId: string): Promise<SandboxSpec> {
+    const [row, limit] = await Promise.all([agentRow(userId, agentId), limits(userId)])
+    if (row === undefined || limit === null) throw new AppError("not_found", "agent not found")
+    const { memory_bytes, cpus, pids } = limit.sandbox
+    return {
+      id: agentId,
+      userId,
+      hostUid: row.host_uid,
+      limits: { memoryBytes: memory_bytes, cpus, pids, storageBytes: limit.storage_bytes },
+      network: "none",
+      readOnlyMounts: skills === null ? [] : [await skills.mount(userId)],
+    }
+  }
+
+  async function secretsOf(userId: string, agentId: string): Promise<AgentSecrets> {
+    const [env, redactor] = await Promise.all([wiring.secrets.environment(userId, agentId), redactors(userId)])
+    return { env, redactor }
+  }
+
+  const ports: ChatPorts = {
+    async agent(userId, agentId) {
+      const row = await agentRow(userId, agentId)
+      if (row === undefined) return null
+      const { name, description, memory } = row
+      return { name, description, memory, config: fullConfig(storedConfig(row.config)) }
+    },
+    async templates(userId, agentId) {
+      const four = await templates.effective(userId, agentId)
+      return { soul: four["SOUL.md"], user: four["USER.md"], tools: four["TOOLS.md"] }
+    },
+    skills: async (userId, agentId) => skills?.forPrompt(userId, agentId) ?? [],
+    model: (userId, agentId, wanted) => models.resolve({ userId, agentId, wanted }),
+    hands: ({ userId, agentId }) =>
+      later(async () => sandboxes.hands(await spec(userId, agentId), { secrets: () => secretsOf(userId, agentId) })),
+    limits,
+    ensureStorage: wiring.ensureStorage,
+    async handsUsed(userId, agentId) {
+      const row = await agentRow(userId, agentId)
+      if (row === undefined) return
+      const files = sandboxes.files({ id: agentId, userId, hostUid: row.host_uid })
+      await refreshMemory(db, files, agentId, AbortSignal.timeout(30_000))
+    },
+    paused: wiring.paused,
+    log: (entry) => logs.write(entry),
+  }
+
+  const { runtime, log, dataDir } = wiring
+  const budgets = createBudgets({ db, clock, limits, platformUsdPerDay: wiring.platformUsdPerDay })
+  const owner = { server: serverId(dataDir), boot: wiring.bootId }
+  const chat = createChat({ db, clock, log, runtime, budgets, ports, dataDir, owner })
+  return { chat, routes: [...chatRoutes(chat), ...usageRoutes(createUsage(db, clock))] }
+}
+
+/** Hands that are looked for at the first call: what they need of the agent is not asked before. */
+function later(find: () => Promise<Hands>): Hands {
+  let found: Promise<Hands> | null = null
+  const hands = () => {
+    found ??= find()
+    return found
+  }
+  return {
+    exec: async (...args) => (await hands()).exec(...args),
+    readFile: async (...args) => (await hands()).readFile(...args),
+    writeFile: async (...args) => (await hands()).writeFile(...args),
+    stat: async (...args) => (await hands()).stat(...args),
+    list: async (...args) => (await hands()).list(...args),
+    mkdir: async (...args) => (await hands()).mkdir(...args),
+    remove: async (...args) => (await hands()).remove(...args),
+    rename: async (...args) => (await hands()).rename(...args),
+  }
+}
+
+const REDACTORS_KEPT = 500
+
+/** One redactor for as long as a user's secrets stay as they are: its tables take a while to build. */
+function createRedactors(secrets: Pick<Secrets, "maskValues">): (userId: string) => Promise<Redactor> {
+  const kept = new Map<string, { values: string; redactor: Redactor }>()
+  return async (userId) => {
+    const now = await secrets.maskValues(userId)
+    const values = JSON.stringify(now)
+    const known = kept.get(userId)
+    if (known?.values === values) return known.redactor
+    const redactor = createRedactor(now)
+    if (kept.size >= REDACTORS_KEPT) kept.delete(kept.keys().next().value ?? "")
+    kept.set(userId, { values, redactor })
+    return redactor
+  }
+}
