@@ -75,6 +75,14 @@ export interface Client {
     write: Upload<C["files"]["write"]>
     delete: Plain<C["files"]["delete"]>
   }
+  skills: {
+    list: Plain<C["skills"]["list"]>
+    read: Bytes<C["skills"]["read"]>
+    upload: Upload<C["skills"]["upload"]>
+    delete: Plain<C["skills"]["delete"]>
+    search: Plain<C["skills"]["search"]>
+    install: OptionalBody<C["skills"]["install"]>
+  }
   usage: {
     get: Plain<C["usage"]["get"]>
   }
@@ -275,6 +283,26 @@ export const TABLE: Record<string, Record<string, Row>> = {
       versioned: true,
       sends: "none",
       answers: "none",
+    },
+  },
+  skills: {
+    list: { method: "GET", path: "/users/{user}/skills", versioned: true, sends: "none", answers: "json" },
+    read: { method: "GET", path: "/users/{user}/skills/{id}/file", versioned: true, sends: "none", answers: "bytes" },
+    upload: { method: "PUT", path: "/users/{user}/skills/{id}/file", versioned: true, sends: "raw", answers: "json" },
+    delete: {
+      method: "DELETE",
+      path: "/users/{user}/skills/{id}/file",
+      versioned: true,
+      sends: "none",
+      answers: "none",
+    },
+    search: { method: "GET", path: "/users/{user}/skills/registry", versioned: true, sends: "none", answers: "json" },
+    install: {
+      method: "POST",
+      path: "/users/{user}/skills/{slug}/registry-install",
+      versioned: true,
+      sends: "json",
+      answers: "json",
     },
   },
   usage: {

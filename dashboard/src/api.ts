@@ -1,0 +1,39 @@
+import { createClient } from "@autonomis/sdk/client.ts"
+import { ApiError, ConnectionError, isApiError } from "@autonomis/sdk/errors.ts"
+import { QueryClient } from "@tanstack/react-query"
+import { t } from "./texts.ts"
+
+export const ME = ["me"] as const
+
+/** The server that gave out this page; the cookie of the sign-in goes with each request. */
+export const api = createClient({
+  baseUrl: "",
+  onError: (error) => {
+    // The sign-in has ended: the shell shows the sign-in form where the reader stands.
+    if (isApiError(error, "unauthorized")) queryClient.setQueryData(ME, null)
+  },
+})
+
+export const queryClient = new QueryClient({
+  defaultOptions: {
+    // The client itself tries again what may be tried again.
+    queries: { retry: false, staleTime: 5_000, refetchOnWindowFocus: true },
+    mutations: { retry: false },
+  },
+})
+
+/** What to tell a person about an error. */
+export function explain(error: unknown): string {
+  if (error instanceof ConnectionError) return t.errors.offline
+  if (error instanceof ApiError) {
+    if (error.code === "unauthorized") return t.errors.signedOut
+    if (error.status >= 500) return t.errors.server(error.requestId)
+    const details = error.details.map((d) => (d.path ? `${d.path}: ${d.message}` : d.message)).join("; ")
+    return details ? `${capital(error.message)}: ${details}` : `${capital(error.message)}.`
+  }
+  return t.errors.unknown
+}
+
+function capital(text: string): string {
+  return text.slice(0, 1).toUpperCase() + text.slice(1).replace(/\.$/, "")
+}

@@ -1,0 +1,53 @@
+import type { ChatMessage } from "@autonomis/contract/chat.ts"
+import { t } from "../texts.ts"
+
+type ImageType = "image/png" | "image/jpeg" | "image/gif" | "image/webp"
+const TYPES: readonly string[] = ["image/png", "image/jpeg", "image/gif", "image/webp"]
+const MAX_IMAGES = 8
+const MAX_BYTES = 5 * 1024 * 1024
+
+export interface Attached {
+  name: string
+  mimeType: ImageType
+  /** A `data:` address. */
+  url: string
+}
+
+const isImage = (type: string): type is ImageType => TYPES.includes(type)
+
+/** The pictures among some files that a message may bear; `error` says why others were left out. */
+export async function readImages(
+  files: Iterable<File>,
+  already: number,
+): Promise<{ images: Attached[]; error: string | null }> {
+  const images: Attached[] = []
+  let error: string | null = null
+  for (const file of files) {
+    if (!isImage(file.type)) error = t.chat.notAnImage(file.name)
+    else if (file.size > MAX_BYTES) error = t.chat.imageTooLarge(file.name)
+    else if (already + images.length >= MAX_IMAGES) error = t.chat.tooManyImages(MAX_IMAGES)
+    else images.push({ name: file.name, mimeType: file.type, url: await dataUrl(file) })
+  }
+  return { images, error }
+}
+
+export function contentOf(text: string, images: readonly Attached[]): ChatMessage["content"] {
+  if (images.length === 0) return text
+  return [
+    ...(text ? [{ type: "text" as const, text }] : []),
+    ...images.map((image) => ({
+      type: "image" as const,
+      mime_type: image.mimeType,
+      data: image.url.slice(image.url.indexOf(",") + 1),
+    })),
+  ]
+}
+
+function dataUrl(file: File): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader()
+    reader.onload = () => resolve(String(reader.result))
+    reader.onerror = () => reject(reader.error)
+    reader.readAsDataURL(file)
+  })
+}

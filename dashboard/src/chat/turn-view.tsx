@@ -1,0 +1,225 @@
+import { ActionIcon, Badge, Button, Group, Loader, Text, Textarea, Tooltip } from "@mantine/core"
+import { memo, useState } from "react"
+import { explain } from "../api.ts"
+import { t } from "../texts.ts"
+import { CopyIcon } from "../ui/copy.tsx"
+import { Icon } from "../ui/icon.tsx"
+import { fullTime } from "../ui/time.tsx"
+import { CostLine } from "./cost-line.tsx"
+import type { Live } from "./live.ts"
+import { Markdown } from "./markdown.tsx"
+import { ToolCard } from "./tool-card.tsx"
+import type { Part, Turn } from "./turns.ts"
+
+interface Actions {
+  /** Cuts the conversation at this turn and asks again, with another text if one is given. */
+  again: (turn: Turn, text?: string) => void
+  dismiss: () => void
+}
+
+/** A question and its answer. */
+export const TurnView = memo(function TurnView({
+  turn,
+  live,
+  last,
+  user,
+  agent,
+  demo,
+  busy,
+  actions,
+}: {
+  turn: Turn
+  /** Set for the turn whose run is read now. */
+  live: Live | undefined
+  last: boolean
+  user: string
+  agent: string
+  demo: boolean
+  busy: boolean
+  actions: Actions
+}) {
+  const running = live !== undefined && live.failure === null && live.answer.end === null
+  const answer = turn.parts.flatMap((part) => (part.kind === "text" ? [part.text] : [])).join("\n\n")
+  return (
+    <article className="at-turn">
+      {turn.question ? <QuestionView turn={turn} busy={busy} actions={actions} /> : null}
+      {turn.parts.length > 0 || running ? (
+        <div className="at-answer">
+          <Group gap={6} className="at-answer-head">
+            <strong>{agent}</strong>
+            {demo ? (
+              <Badge size="sm" color="yellow" variant="light">
+                {t.chat.demo}
+              </Badge>
+            ) : null}
+          </Group>
+          {turn.parts.map((part, i) => (
+            <PartView
+              // biome-ignore lint/suspicious/noArrayIndexKey: parts only grow at the end
+              key={i}
+              part={part}
+              growing={running && i === turn.parts.length - 1}
+              user={user}
+              agent={agent}
+            />
+          ))}
+          {running ? <Waiting live={live} /> : null}
+        </div>
+      ) : null}
+      {live ? <Trouble live={live} turn={turn} actions={actions} /> : null}
+      {!running && turn.parts.length > 0 ? (
+        <Group gap={4} className="at-answer-foot">
+          {answer ? <CopyIcon text={answer} label={t.chat.copyAnswer} /> : null}
+          {last && turn.messageId && turn.question?.images.length === 0 ? (
+            <Tooltip label={t.chat.retry}>
+              <ActionIcon
+                variant="subtle"
+                color="gray"
+                aria-label={t.chat.retry}
+                disabled={busy}
+                onClick={() => actions.again(turn)}
+              >
+                <Icon name="retry" size={16} />
+              </ActionIcon>
+            </Tooltip>
+          ) : null}
+          <CostLine user={user} agent={agent} runId={turn.runId} atOnce={last} />
+        </Group>
+      ) : null}
+    </article>
+  )
+})
+
+function Waiting({ live }: { live: Live }) {
+  if (live.connection === "lost")
+    return (
+      <Text size="sm" c="dimmed" role="status" className="at-waiting">
+        <Icon name="warning" size={15} /> {t.chat.reconnecting}
+      </Text>
+    )
+  return (
+    <div className="at-waiting">
+      <Loader type="dots" size={22} color="gray" aria-hidden />
+      <span className="at-hidden">{t.chat.answering}</span>
+    </div>
+  )
+}
+
+/** Why there is no answer, and what can be done. */
+function Trouble({ live, turn, actions }: { live: Live; turn: Turn; actions: Actions }) {
+  const { end } = live.answer
+  if (live.failure !== null)
+    return (
+      <div className="at-trouble" role="alert">
+        <Text size="sm">{explain(live.failure)}</Text>
+        <Group gap="xs">
+          <Button size="xs" variant="default" onClick={() => actions.again(turn)}>
+            {t.chat.sendAgain}
+          </Button>
+          <Button size="xs" variant="subtle" color="gray" onClick={actions.dismiss}>
+            {t.chat.dismiss}
+          </Button>
+        </Group>
+      </div>
+    )
+  return end?.kind === "error" ? <EndedBadly code={end.code} error={end.error} /> : null
+}
+
+export function EndedBadly({ code, error }: { code: string; error: string }) {
+  if (code === "cancelled")
+    return (
+      <Text size="sm" c="dimmed" role="status">
+        {t.chat.stopped}
+      </Text>
+    )
+  return (
+    <div className="at-trouble" role="alert">
+      <Text size="sm">{t.chat.runFailed(error)}</Text>
+    </div>
+  )
+}
+
+function PartView({ part, growing, user, agent }: { part: Part; growing: boolean; user: string; agent: string }) {
+  if (part.kind === "tool") return <ToolCard tool={part} user={user} agent={agent} />
+  if (part.kind === "text") return <Markdown text={part.text} growing={growing} />
+  const title = part.kind === "summary" ? t.chat.summary : growing ? t.chat.thinkingNow : t.chat.thinking
+  return (
+    <details className="at-thinking">
+      <summary>
+        <Icon name="brain" size={15} /> {title}
+      </summary>
+      <Markdown text={part.text} growing={growing} />
+    </details>
+  )
+}
+
+function QuestionView({ turn, busy, actions }: { turn: Turn; busy: boolean; actions: Actions }) {
+  const [draft, setDraft] = useState<string | null>(null)
+  const { text = "", images = [] } = turn.question ?? {}
+  if (draft !== null)
+    return (
+      <form
+        className="at-question at-question-edit"
+        onSubmit={(event) => {
+          event.preventDefault()
+          setDraft(null)
+          if (draft.trim()) actions.again(turn, draft.trim())
+        }}
+      >
+        <Textarea
+          aria-label={t.chat.editText}
+          value={draft}
+          onChange={(e) => setDraft(e.currentTarget.value)}
+          autosize
+          maxRows={12}
+          autoFocus
+          onKeyDown={(e) => {
+            if (e.key === "Escape") setDraft(null)
+          }}
+        />
+        <Text size="xs" c="dimmed">
+          {t.chat.editHint}
+        </Text>
+        <Group gap="xs" justify="flex-end">
+          <Button size="xs" variant="default" onClick={() => setDraft(null)}>
+            {t.cancel}
+          </Button>
+          <Button size="xs" type="submit" disabled={busy}>
+            {t.chat.resend}
+          </Button>
+        </Group>
+      </form>
+    )
+  return (
+    <div className="at-question-row">
+      {turn.messageId && images.length === 0 ? (
+        <Tooltip label={t.chat.edit}>
+          <ActionIcon
+            className="at-quiet"
+            variant="subtle"
+            color="gray"
+            aria-label={t.chat.edit}
+            disabled={busy}
+            onClick={() => setDraft(text)}
+          >
+            <Icon name="edit" size={15} />
+          </ActionIcon>
+        </Tooltip>
+      ) : null}
+      <div className="at-question" title={turn.time ? fullTime(turn.time) : undefined}>
+        {images.map((image, i) =>
+          image.url ? (
+            // biome-ignore lint/suspicious/noArrayIndexKey: the list never changes
+            <img key={i} src={image.url} alt={t.chat.yourImage} className="at-question-image" />
+          ) : (
+            // biome-ignore lint/suspicious/noArrayIndexKey: the list never changes
+            <Badge key={i} variant="light" color="gray" leftSection={<Icon name="image" size={12} />}>
+              {image.mimeType}
+            </Badge>
+          ),
+        )}
+        <p className="at-pre">{text}</p>
+      </div>
+    </div>
+  )
+}

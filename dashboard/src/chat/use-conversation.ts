@@ -1,0 +1,64 @@
+import { useQuery } from "@tanstack/react-query"
+import { useEffect, useMemo, useSyncExternalStore } from "react"
+import { api, queryClient } from "../api.ts"
+import { runQuery, sessionQuery, sessionsQuery } from "../queries.ts"
+import { createLiveRuns, type Live, type Place } from "./live.ts"
+import { type RunUsage, type Turn, turnsOf } from "./turns.ts"
+
+export const usageKey = (runId: string) => ["run-usage", runId]
+
+export const liveRuns = createLiveRuns(api, async ({ user, agent, session }, live) => {
+  const { runId, usage } = live.answer
+  if (runId !== null && usage !== null) queryClient.setQueryData<RunUsage>(usageKey(runId), usage)
+  if (runId !== null) ended.add(runId)
+  await Promise.all([
+    queryClient.invalidateQueries({ queryKey: sessionQuery(user, agent, session).queryKey }),
+    queryClient.invalidateQueries({ queryKey: sessionsQuery(user, agent).queryKey }),
+  ])
+})
+
+/** Runs that are known to have ended. */
+const ended = new Set<string>()
+
+export interface Conversation {
+  turns: readonly Turn[]
+  live: Live | undefined
+  query: { data: unknown; error: unknown; refetch: () => unknown }
+}
+
+/** The stored conversation and the run under way, as one list of turns. */
+export function useConversation({ user, agent, session }: Place): Conversation {
+  const place = useMemo(() => ({ user, agent, session }), [user, agent, session])
+  const query = useQuery(sessionQuery(user, agent, session))
+  const live = useSyncExternalStore(liveRuns.subscribe, () => liveRuns.get(place))
+  const stored = query.data
+  const lastRun = stored?.at(-1)?.run_id ?? null
+
+  // A run that was begun in another tab, or before this page was loaded, is read from here too.
+  useEffect(() => {
+    if (lastRun === null || ended.has(lastRun) || liveRuns.get(place) !== undefined) return
+    const look = async () => {
+      const run = await api.runs.get({ user: place.user, agent: place.agent, run_id: lastRun })
+      if (run.state === "queued" || run.state === "running") return liveRuns.attach(place, lastRun)
+      ended.add(lastRun)
+      queryClient.setQueryData(runQuery(place.user, place.agent, lastRun).queryKey, run)
+      if (run.result) queryClient.setQueryData<RunUsage>(usageKey(lastRun), run.result.usage)
+    }
+    look().catch(() => undefined)
+  }, [lastRun, place])
+
+  const liveRunId = live?.answer.runId ?? null
+  const turns = useMemo(() => {
+    const all = turnsOf(stored ?? [], liveRunId)
+    if (live === undefined) return all
+    const last = all.at(-1)
+    const inStore = last !== undefined && liveRunId !== null && last.runId === liveRunId
+    if (inStore) return [...all.slice(0, -1), { ...last, parts: live.answer.parts }]
+    const question = live.question
+    return [
+      ...all,
+      { id: "live", messageId: null, question, runId: liveRunId, parts: live.answer.parts, time: null } satisfies Turn,
+    ]
+  }, [stored, live, liveRunId])
+  return { turns, live, query }
+}

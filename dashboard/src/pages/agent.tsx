@@ -1,0 +1,95 @@
+import { isApiError } from "@autonomis/sdk/errors.ts"
+import { Badge, Button, Group, Tabs } from "@mantine/core"
+import { useQuery } from "@tanstack/react-query"
+import { useNavigate, useParams } from "@tanstack/react-router"
+import { lazy, Suspense } from "react"
+import { routes } from "../paths.ts"
+import { agentQuery } from "../queries.ts"
+import { t } from "../texts.ts"
+import { Icon } from "../ui/icon.tsx"
+import { Page } from "../ui/page.tsx"
+import { Empty, Failure, Loading } from "../ui/states.tsx"
+import { STATE_COLOR } from "./agents.tsx"
+
+const TABS = {
+  templates: lazy(async () => ({ default: (await import("../agent/templates-tab.tsx")).TemplatesTab })),
+  files: lazy(async () => ({ default: (await import("../agent/files-tab.tsx")).FilesTab })),
+  keys: lazy(async () => ({ default: (await import("../agent/keys-tab.tsx")).KeysTab })),
+  settings: lazy(async () => ({ default: (await import("../agent/settings-tab.tsx")).SettingsTab })),
+  connect: lazy(async () => ({ default: (await import("../agent/connect-tab.tsx")).ConnectTab })),
+  logs: lazy(async () => ({ default: (await import("../agent/logs-tab.tsx")).LogsTab })),
+} as const
+type Tab = keyof typeof TABS
+const NAMES = Object.keys(TABS) as Tab[]
+
+export interface AgentTabProps {
+  user: string
+  agent: string
+}
+
+export function AgentPage() {
+  const params: { user?: string; agent?: string; tab?: string } = useParams({ strict: false })
+  const { user = "", agent = "" } = params
+  const navigate = useNavigate()
+  const info = useQuery(agentQuery(user, agent))
+  const tab = NAMES.find((name) => name === params.tab) ?? "templates"
+  const Content = TABS[tab]
+  if (info.error && isApiError(info.error, "not_found"))
+    return (
+      <div className="at-page">
+        <Empty icon="agents" title={t.agent.goneTitle(agent)} text={t.agent.goneText}>
+          <Button onClick={() => navigate({ to: routes.agents, params: { user } })}>{t.agent.toList}</Button>
+        </Empty>
+      </div>
+    )
+  return (
+    <Page
+      wide
+      title={agent}
+      hint={info.data?.description}
+      actions={
+        <>
+          {info.data ? (
+            <Group gap={6}>
+              {info.data.default ? (
+                <Badge variant="light" color="indigo">
+                  {t.agents.default}
+                </Badge>
+              ) : null}
+              <Badge variant="light" color={STATE_COLOR[info.data.state]}>
+                {t.agents.states[info.data.state]}
+              </Badge>
+            </Group>
+          ) : null}
+          <Button
+            variant="light"
+            leftSection={<Icon name="chat" size={16} />}
+            onClick={() => navigate({ to: routes.chatAgent, params: { user, agent } })}
+          >
+            {t.agents.talk}
+          </Button>
+        </>
+      }
+    >
+      {info.error ? <Failure error={info.error} retry={() => info.refetch()} /> : null}
+      <Tabs
+        value={tab}
+        onChange={(next) => next && navigate({ to: routes.agentTab, params: { user, agent, tab: next } })}
+        keepMounted={false}
+      >
+        <Tabs.List mb="lg" className="at-tabs" aria-label={t.agent.tabsOf(agent)}>
+          {NAMES.map((name) => (
+            <Tabs.Tab key={name} value={name}>
+              {t.agent.tabs[name]}
+            </Tabs.Tab>
+          ))}
+        </Tabs.List>
+        <Tabs.Panel value={tab}>
+          <Suspense fallback={<Loading />}>
+            <Content user={user} agent={agent} />
+          </Suspense>
+        </Tabs.Panel>
+      </Tabs>
+    </Page>
+  )
+}

@@ -1,0 +1,60 @@
+import { isApiError } from "@autonomis/sdk/errors.ts"
+import { Alert, Button, PasswordInput, Stack, Text, Title } from "@mantine/core"
+import { useMutation } from "@tanstack/react-query"
+import { useEffect, useState } from "react"
+import { api, explain, ME, queryClient } from "../api.ts"
+import { t } from "../texts.ts"
+
+/** The key goes to the server once and comes back as a cookie that no script can read. */
+export function SignInPage({ linkError }: { linkError: unknown }) {
+  const [key, setKey] = useState("")
+  const signIn = useMutation({
+    mutationFn: () => api.session.create({}, { api_key: key.trim() }),
+    onSuccess: () => {
+      setKey("")
+      queryClient.removeQueries({ predicate: (query) => query.queryKey[0] !== ME[0] })
+      return queryClient.invalidateQueries({ queryKey: ME })
+    },
+  })
+  useEffect(() => {
+    document.title = `${t.signIn.title} · ${t.app}`
+  }, [])
+  const wrong = signIn.error && isApiError(signIn.error, "unauthorized") ? t.signIn.wrongKey : null
+  const error = wrong ?? (signIn.error ? explain(signIn.error) : null)
+  return (
+    <main className="at-signin">
+      <form
+        className="at-card at-signin-card"
+        onSubmit={(event) => {
+          event.preventDefault()
+          if (key.trim()) signIn.mutate()
+        }}
+      >
+        <Stack>
+          <img src="/favicon.svg" alt="" width={44} height={44} />
+          <Title order={1}>{t.signIn.title}</Title>
+          <Text c="dimmed">{t.signIn.hint}</Text>
+          {linkError ? (
+            <Alert color="yellow" role="alert" title={t.signIn.linkTitle}>
+              {isApiError(linkError, "unauthorized") ? t.signIn.linkUsed : explain(linkError)}
+            </Alert>
+          ) : null}
+          <PasswordInput
+            label={t.signIn.key}
+            placeholder="atn_…"
+            value={key}
+            onChange={(e) => setKey(e.currentTarget.value)}
+            autoComplete="off"
+            spellCheck={false}
+            error={error}
+            visibilityToggleButtonProps={{ "aria-label": t.signIn.show }}
+            data-autofocus
+          />
+          <Button type="submit" loading={signIn.isPending} disabled={!key.trim()}>
+            {t.signIn.action}
+          </Button>
+        </Stack>
+      </form>
+    </main>
+  )
+}

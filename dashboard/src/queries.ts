@@ -1,0 +1,125 @@
+import { isApiError } from "@autonomis/sdk/errors.ts"
+import { queryOptions } from "@tanstack/react-query"
+import { api, ME } from "./api.ts"
+
+/** Null: not signed in. */
+export const meQuery = queryOptions({
+  queryKey: ME,
+  staleTime: 60_000,
+  queryFn: async ({ signal }) => {
+    try {
+      return await api.me.get({}, { signal })
+    } catch (error) {
+      if (isApiError(error, "unauthorized")) return null
+      throw error
+    }
+  },
+})
+
+export const userQuery = (user: string) =>
+  queryOptions({ queryKey: ["user", user], queryFn: ({ signal }) => api.users.get({ user }, { signal }) })
+
+export const usersQuery = (q: string) =>
+  queryOptions({
+    queryKey: ["users", q],
+    queryFn: ({ signal }) => api.users.list({ limit: 200, ...(q ? { q } : {}) }, { signal }),
+  })
+
+export const agentsQuery = (user: string) =>
+  queryOptions({
+    queryKey: ["agents", user],
+    queryFn: async ({ signal }) => {
+      const agents = []
+      let cursor: string | null = null
+      do {
+        const page: Awaited<ReturnType<typeof api.agents.list>> = await api.agents.list(
+          { user, limit: 200, ...(cursor ? { cursor } : {}) },
+          { signal },
+        )
+        agents.push(...page.agents)
+        cursor = page.next_cursor
+      } while (cursor)
+      return agents
+    },
+  })
+
+export const agentQuery = (user: string, agent: string) =>
+  queryOptions({
+    queryKey: ["agent", user, agent],
+    queryFn: ({ signal }) => api.agents.get({ user, agent }, { signal }),
+  })
+
+export const modelsQuery = (user: string) =>
+  queryOptions({
+    queryKey: ["models", user],
+    staleTime: 60_000,
+    queryFn: async ({ signal }) => (await api.models.list({ user }, { signal })).models,
+  })
+
+export const plansQuery = queryOptions({
+  queryKey: ["plans"],
+  staleTime: 300_000,
+  queryFn: ({ signal }) => api.plans.list({}, { signal }),
+})
+
+export const secretsQuery = (user: string) =>
+  queryOptions({
+    queryKey: ["secrets", user],
+    queryFn: async ({ signal }) => (await api.secrets.list({ user }, { signal })).secrets,
+  })
+
+export const skillsQuery = (user: string) =>
+  queryOptions({
+    queryKey: ["skills", user],
+    queryFn: async ({ signal }) => (await api.skills.list({ user }, { signal })).skills,
+  })
+
+export const usageQuery = (user: string, month: string) =>
+  queryOptions({
+    queryKey: ["usage", user, month],
+    queryFn: ({ signal }) => api.usage.get({ user, month }, { signal }),
+  })
+
+export const sessionsQuery = (user: string, agent: string) =>
+  queryOptions({
+    queryKey: ["sessions", user, agent],
+    queryFn: async ({ signal }) => (await api.sessions.list({ user, agent, limit: 200 }, { signal })).sessions,
+  })
+
+/** A whole conversation; null when it has not begun. */
+export const sessionQuery = (user: string, agent: string, session: string) =>
+  queryOptions({
+    queryKey: ["session", user, agent, session],
+    staleTime: 0,
+    queryFn: async ({ signal }) => {
+      const messages = []
+      let cursor: string | null = null
+      try {
+        do {
+          const page: Awaited<ReturnType<typeof api.sessions.get>> = await api.sessions.get(
+            { user, agent, session, limit: 200, ...(cursor ? { cursor } : {}) },
+            { signal },
+          )
+          messages.push(...page.messages)
+          cursor = page.next_cursor
+        } while (cursor)
+      } catch (error) {
+        if (isApiError(error, "not_found") && error.message !== "agent not found") return []
+        throw error
+      }
+      return messages
+    },
+  })
+
+export const runQuery = (user: string, agent: string, runId: string) =>
+  queryOptions({
+    queryKey: ["run", user, agent, runId],
+    staleTime: Number.POSITIVE_INFINITY,
+    queryFn: ({ signal }) => api.runs.get({ user, agent, run_id: runId }, { signal }),
+  })
+
+export const statusQuery = queryOptions({
+  queryKey: ["status"],
+  refetchInterval: 10_000,
+  queryFn: ({ signal }) => api.platform.status({}, { signal }),
+})

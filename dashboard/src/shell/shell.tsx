@@ -1,0 +1,150 @@
+import type { Me } from "@autonomis/contract/platform.ts"
+import { ActionIcon, Button, Group, Menu, Tooltip, useComputedColorScheme, useMantineColorScheme } from "@mantine/core"
+import { useMutation } from "@tanstack/react-query"
+import { Link, Outlet, useNavigate } from "@tanstack/react-router"
+import { api, ME, queryClient } from "../api.ts"
+import { API_DOCS, routes } from "../paths.ts"
+import { t } from "../texts.ts"
+import { Icon, type IconName } from "../ui/icon.tsx"
+import { toastError } from "../ui/toast.ts"
+import { useCurrentUser } from "./current-user.ts"
+import { UserPicker } from "./user-picker.tsx"
+
+const USER_LINKS = [
+  { to: routes.chat, icon: "chat", label: t.nav.chat },
+  { to: routes.agents, icon: "agents", label: t.nav.agents },
+  { to: routes.secrets, icon: "secrets", label: t.nav.secrets },
+  { to: routes.skills, icon: "skills", label: t.nav.skills },
+  { to: routes.usage, icon: "usage", label: t.nav.usage },
+  { to: routes.logs, icon: "logs", label: t.nav.logs },
+] as const satisfies readonly { to: string; icon: IconName; label: string }[]
+
+/** Ends this sign-in, or all of the account's; the sign-in form takes the page's place. */
+export function useSignOut() {
+  const navigate = useNavigate()
+  return useMutation({
+    mutationFn: (all: boolean) => api.session.delete(all ? { all: "true" } : {}),
+    onError: toastError,
+    onSuccess: async () => {
+      queryClient.clear()
+      queryClient.setQueryData(ME, null)
+      await navigate({ to: routes.home })
+    },
+  })
+}
+
+export function Shell({ me }: { me: Me }) {
+  const user = useCurrentUser(me)
+  return (
+    <div className="at-shell">
+      <a className="at-skip" href="#main">
+        {t.nav.skip}
+      </a>
+      <header className="at-side">
+        <div className="at-brand">
+          <img src="/favicon.svg" alt="" width={26} height={26} />
+          <span>{t.app}</span>
+        </div>
+        {me.kind === "admin" ? <UserPicker current={user} /> : null}
+        <nav className="at-nav" aria-label={t.nav.main}>
+          {me.kind === "agent" ? null : <NavLinks user={user} admin={me.kind === "admin"} />}
+        </nav>
+        <div className="at-side-end">
+          <ThemeButton />
+          <AccountMenu me={me} user={user} />
+        </div>
+      </header>
+      <main id="main" tabIndex={-1} className="at-main">
+        {me.impersonated_by === null ? null : <Impersonation user={me.user ?? ""} />}
+        <Outlet />
+      </main>
+    </div>
+  )
+}
+
+function NavLinks({ user, admin }: { user: string | null; admin: boolean }) {
+  return (
+    <>
+      {user === null
+        ? null
+        : USER_LINKS.map(({ to, icon, label }) => (
+            <Link key={to} to={to} params={{ user }} className="at-navlink" activeProps={{ "aria-current": "page" }}>
+              <Icon name={icon} />
+              <span>{label}</span>
+            </Link>
+          ))}
+      {admin ? (
+        <Link to={routes.admin} className="at-navlink" activeProps={{ "aria-current": "page" }}>
+          <Icon name="platform" />
+          <span>{t.nav.platform}</span>
+        </Link>
+      ) : null}
+    </>
+  )
+}
+
+function ThemeButton() {
+  const { setColorScheme } = useMantineColorScheme()
+  const scheme = useComputedColorScheme("light")
+  const next = scheme === "dark" ? "light" : "dark"
+  return (
+    <Tooltip label={t.nav.theme(next)}>
+      <ActionIcon
+        variant="subtle"
+        color="gray"
+        size="lg"
+        aria-label={t.nav.theme(next)}
+        onClick={() => setColorScheme(next)}
+      >
+        <Icon name={next === "dark" ? "moon" : "sun"} />
+      </ActionIcon>
+    </Tooltip>
+  )
+}
+
+function AccountMenu({ me, user }: { me: Me; user: string | null }) {
+  const navigate = useNavigate()
+  const signOut = useSignOut()
+  return (
+    <Menu position="top-end" withinPortal width={220}>
+      <Menu.Target>
+        <Button
+          className="at-account"
+          variant="subtle"
+          color="gray"
+          size="sm"
+          leftSection={<Icon name="account" />}
+          aria-label={t.nav.account}
+        >
+          <span className="at-account-name">{me.kind === "admin" ? t.nav.admin : me.user}</span>
+        </Button>
+      </Menu.Target>
+      <Menu.Dropdown>
+        {user !== null && me.kind !== "agent" ? (
+          <Menu.Item onClick={() => navigate({ to: routes.account, params: { user } })}>
+            {t.nav.planAndLimits}
+          </Menu.Item>
+        ) : null}
+        <Menu.Item component="a" href={API_DOCS} target="_blank" rel="noreferrer">
+          {t.nav.docs}
+        </Menu.Item>
+        <Menu.Divider />
+        <Menu.Item onClick={() => signOut.mutate(false)}>{t.nav.signOut}</Menu.Item>
+        <Menu.Item onClick={() => signOut.mutate(true)}>{t.nav.signOutEverywhere}</Menu.Item>
+      </Menu.Dropdown>
+    </Menu>
+  )
+}
+
+/** Nobody may forget whose account they are in. */
+function Impersonation({ user }: { user: string }) {
+  const signOut = useSignOut()
+  return (
+    <Group className="at-impersonation" justify="space-between" role="status">
+      <span>{t.nav.impersonating(user)}</span>
+      <Button size="xs" color="dark" variant="white" onClick={() => signOut.mutate(false)}>
+        {t.nav.stopImpersonating}
+      </Button>
+    </Group>
+  )
+}

@@ -1,0 +1,156 @@
+import { isApiError } from "@autonomis/sdk/errors.ts"
+import { Badge, Button, Group, Stack, Text, TextInput, Title } from "@mantine/core"
+import { useMutation, useQuery } from "@tanstack/react-query"
+import { useState } from "react"
+import { api, explain, queryClient } from "../api.ts"
+import { t } from "../texts.ts"
+import { Confirm } from "../ui/confirm.tsx"
+import { compact } from "../ui/format.ts"
+import { Icon } from "../ui/icon.tsx"
+import { Loaded } from "../ui/states.tsx"
+import { toast } from "../ui/toast.ts"
+
+interface Found {
+  slug: string
+  owner: string | null
+  name: string
+  summary: string | null
+  version: string | null
+  downloads: number
+  verdict: string | null
+  installed: boolean
+}
+
+/** Search in ClawHub and install from there; what the registry holds suspicious is asked about first. */
+export function Registry({ user }: { user: string }) {
+  const [text, setText] = useState("")
+  const [q, setQ] = useState("")
+  const results = useQuery({
+    queryKey: ["registry", user, q],
+    enabled: q !== "",
+    staleTime: 60_000,
+    queryFn: async ({ signal }) => (await api.skills.search({ user, q }, { signal })).skills,
+  })
+  return (
+    <section className="at-card" aria-label={t.skills.registryTitle}>
+      <Title order={2}>{t.skills.registryTitle}</Title>
+      <Text size="sm" c="dimmed" mt={4} mb="md">
+        {t.skills.registryHint}
+      </Text>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault()
+          setQ(text.trim())
+        }}
+      >
+        <Group>
+          <TextInput
+            className="at-grow"
+            aria-label={t.skills.search}
+            placeholder={t.skills.searchPlaceholder}
+            leftSection={<Icon name="search" size={16} />}
+            value={text}
+            onChange={(e) => setText(e.currentTarget.value)}
+          />
+          <Button type="submit" variant="default" disabled={!text.trim()} loading={results.isFetching}>
+            {t.skills.search}
+          </Button>
+        </Group>
+      </form>
+      {q === "" ? null : (
+        <div className="at-results">
+          <Loaded query={results}>
+            {(list) =>
+              list.length === 0 ? (
+                <Text c="dimmed">{t.skills.nothing(q)}</Text>
+              ) : (
+                <ul className="at-list">
+                  {list.map((found) => (
+                    <li key={`${found.owner}/${found.slug}`}>
+                      <Result user={user} found={found} />
+                    </li>
+                  ))}
+                </ul>
+              )
+            }
+          </Loaded>
+        </div>
+      )}
+    </section>
+  )
+}
+
+const VERDICT: Record<string, string> = {
+  clean: "green",
+  pass: "green",
+  suspicious: "yellow",
+  pending: "yellow",
+  malicious: "red",
+}
+
+function Result({ user, found }: { user: string; found: Found }) {
+  const [risk, setRisk] = useState<string | null>(null)
+  const install = useMutation({
+    mutationFn: (accept: boolean) =>
+      api.skills.install(
+        { user, slug: found.slug },
+        { ...(found.owner ? { owner: found.owner } : {}), ...(accept ? { accept_risk: true } : {}) },
+      ),
+    onError: (error) => {
+      if (isApiError(error, "needs_accept_risk")) setRisk(explain(error))
+    },
+    onSuccess: async (skill) => {
+      setRisk(null)
+      toast(t.skills.installed(skill.id))
+      await queryClient.invalidateQueries({ queryKey: ["skills", user] })
+      await queryClient.invalidateQueries({ queryKey: ["registry", user] })
+    },
+  })
+  const failed = install.error && !isApiError(install.error, "needs_accept_risk") ? explain(install.error) : null
+  return (
+    <Group justify="space-between" wrap="nowrap" align="flex-start" className="at-result">
+      <Stack gap={4} className="at-grow">
+        <Group gap={6}>
+          <strong>{found.name}</strong>
+          <Text size="sm" c="dimmed">
+            {found.owner ? `@${found.owner}/` : ""}
+            {found.slug}
+          </Text>
+          {found.verdict ? (
+            <Badge size="sm" variant="light" color={VERDICT[found.verdict] ?? "gray"}>
+              {found.verdict}
+            </Badge>
+          ) : null}
+        </Group>
+        <Text size="sm">{found.summary}</Text>
+        <Text size="xs" c="dimmed">
+          {t.skills.downloads(compact(found.downloads))}
+          {found.version ? ` · ${found.version}` : ""}
+        </Text>
+        {failed ? (
+          <Text size="sm" c="var(--mantine-color-error)" role="alert">
+            {failed}
+          </Text>
+        ) : null}
+      </Stack>
+      <Button
+        size="xs"
+        variant={found.installed ? "default" : "light"}
+        loading={install.isPending}
+        onClick={() => install.mutate(false)}
+        aria-label={t.skills.installOne(found.slug)}
+      >
+        {found.installed ? t.skills.update : t.skills.install}
+      </Button>
+      <Confirm
+        opened={risk !== null}
+        title={t.skills.riskTitle(found.slug)}
+        text={t.skills.riskText(risk ?? "")}
+        action={t.skills.riskAction}
+        busy={install.isPending}
+        onClose={() => setRisk(null)}
+        onConfirm={() => install.mutate(true)}
+      />
+    </Group>
+  )
+}
