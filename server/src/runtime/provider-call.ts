@@ -5,6 +5,7 @@ import { withGuard } from "./guard.ts"
 import type { ResolvedModel } from "./models.ts"
 import type { Pi } from "./pi/load.ts"
 import { MAX_ARGUMENT_BYTES, MAX_BYTES_PER_SECOND, MAX_CALLS_PER_MESSAGE, type RuntimeSettings } from "./settings.ts"
+import { createStopWords } from "./stop-words.ts"
 import { createWireFilter } from "./wire-filter.ts"
 
 export interface CallRequest {
@@ -75,6 +76,9 @@ export async function callProvider(deps: CallDeps, request: CallRequest): Promis
     return ended(model, last, reason, text)
   }
 
+  const words = request.stop.length > 0 && !takesStopWords(model.api) ? createStopWords(request.stop) : null
+  let text = ""
+
   async function consume(): Promise<AssistantMessage> {
     const stream = withGuard(fetch, () =>
       api.streamSimple(model, request.context, options(deps, request, signal, fetch)),
@@ -82,11 +86,22 @@ export async function callProvider(deps: CallDeps, request: CallRequest): Promis
     for await (const event of stream) {
       if (left) break
       silence.refresh()
-      if (event.type === "done") return checked(event.message)
+      if (event.type === "done") {
+        request.onText(words?.end() ?? "")
+        return checked(event.message)
+      }
       if (event.type === "error") return shortened(event.error)
       last = event.partial
-      if (event.type === "text_delta") request.onText(event.delta)
-      else if (event.type === "thinking_delta") request.onThinking(event.delta)
+      if (event.type === "text_delta") {
+        const next = words?.push(event.delta) ?? { show: event.delta, found: false }
+        request.onText(next.show)
+        text += words === null ? "" : next.show
+        if (!next.found) continue
+        left = true
+        abort.abort()
+        return { ...ended(model, null, "stop", ""), content: [{ type: "text", text }], rawStopReason: "stop_sequence" }
+      }
+      if (event.type === "thinking_delta") request.onThinking(event.delta)
     }
     return leave("error", "the stream ended early")
   }
@@ -163,6 +178,15 @@ function thinkingBudget(level: string, maxTokens: number): number {
   return Math.min(wanted, Math.floor(maxTokens / 2))
 }
 
+const takesStopWords = (api: string) =>
+  [
+    "anthropic-messages",
+    "openai-completions",
+    "mistral-conversations",
+    "google-generative-ai",
+    "google-vertex",
+  ].includes(api)
+
 function withStop(payload: unknown, api: string, stop: string[]): unknown {
   if (stop.length === 0 || typeof payload !== "object" || payload === null) return undefined
   switch (api) {
@@ -223,7 +247,7 @@ function shortened(message: AssistantMessage): AssistantMessage {
 function ended(
   model: Model<Api>,
   last: AssistantMessage | null,
-  stopReason: "aborted" | "error",
+  stopReason: "aborted" | "error" | "stop",
   errorMessage: string,
 ): AssistantMessage {
   const cost = { input: 0, output: 0, cacheRead: 0, cacheWrite: 0, total: 0 }

@@ -135,3 +135,7 @@ test("a user's base URL must be https and public", async () => {
 test("outside a model call there is no network", async () => {
   await assert.rejects(fetch(url), /no network outside a model call/)
 })
+
+test("each wire form can be loaded, as it is bundled", async () => {
+  for (const [name, load] of Object.entries(pi.apis)) assert.equal(typeof (await load()).streamSimple, "function", name)
+})

@@ -299,3 +299,127 @@ test("an overflow is handled by compacting and trying once more", async () => {
   assert.equal(host.streamed(), "Fine.")
   assert.equal(host.settled.size, host.reserved.size)
 })
+
+test("the responses form works too, with arguments in many pieces and stop words that its provider does not know", async () => {
+  await using double = await startOpenAiDouble()
+  const content = "line\n".repeat(2000)
+  double.script([
+    { toolCalls: [{ name: "write", arguments: { path: "a", content } }], argumentPieces: 7 },
+    { text: "First part. STOP and never this." },
+  ])
+  const host = testHost()
+  const spec = openAi(double.url, "Write.", { model: "xai/grok-4.6", stop: ["STOP"] })
+  const outcome = await run(spec, host)
+  assert.ok(outcome.type === "succeeded", JSON.stringify(outcome))
+  assert.equal(double.requests[0]?.path, "/v1/responses")
+  assert.equal(Buffer.from(host.files.get("/work/a") ?? "").toString(), content)
+  assert.equal(outcome.text, "First part. ")
+  assert.equal(outcome.stopReason, "stop_sequence")
+  assert.equal(host.streamed(), "First part. ")
+})
+
+test("stop words go to the providers that know them", async () => {
+  await using double = await startAnthropicDouble()
+  await run(anthropic(double.url, "Hi", { stop: ["END"] }), testHost())
+  assert.deepEqual(double.requests[0]?.body.stop_sequences, ["END"])
+  await using other = await startOpenAiDouble()
+  await run(openAi(other.url, "Hi", { stop: ["END"] }), testHost())
+  assert.deepEqual(other.requests[0]?.body.stop, ["END"])
+})
+
+test("thinking and its signature go back to the model that made them, and to no other", async () => {
+  await using double = await startAnthropicDouble()
+  double.script([{ thinking: "secret thoughts", text: "One." }])
+  const host = testHost()
+  const spec = anthropic(double.url, "Think.", { thinking: "low" })
+  await run(spec, host)
+  const [answer] = host.messages()
+  assert.ok(answer)
+  const history = [...spec.history, { seq: 2, message: answer }, { seq: 3, message: userMessage("More.") }]
+  await run({ ...spec, history }, testHost())
+  assert.match(
+    JSON.stringify(double.requests[1]?.body.messages),
+    /"thinking":"secret thoughts","signature":"signature-of-double"/,
+  )
+  await run({ ...spec, history, model: "anthropic/claude-opus-4-5" }, testHost())
+  const third = JSON.stringify(double.requests[2]?.body.messages)
+  assert.ok(third.includes("One.") && !third.includes("secret thoughts"))
+})
+
+test("the context stands in the newest user message only", async () => {
+  await using double = await startAnthropicDouble()
+  const spec = anthropic(double.url, "x", { context: "Today is Monday." })
+  spec.history = [
+    { seq: 1, message: userMessage("Old.") },
+    {
+      seq: 2,
+      message: {
+        v: 1,
+        role: "assistant",
+        model: null,
+        content: [{ type: "text", text: "Yes." }],
+        stop_reason: "end_turn",
+        usage: null,
+      },
+    },
+    { seq: 3, message: userMessage("New.") },
+  ]
+  await run(spec, testHost())
+  const { body } = double.requests[0] ?? assert.fail("not asked")
+  assert.ok(!JSON.stringify(body.system).includes("Monday"))
+  assert.deepEqual(
+    body.messages.map((message) => JSON.stringify(message.content).includes("Monday")),
+    [false, false, true],
+  )
+})
+
+test("without the provider's count the usage is estimated and marked", async () => {
+  await using double = await startOpenAiDouble()
+  double.script([{ text: "Some words.", usage: false }])
+  const outcome = await run(openAi(double.url, "Hi"), testHost())
+  assert.ok(outcome.type === "succeeded")
+  assert.ok(outcome.usage.estimated && outcome.usage.input_tokens > 0 && outcome.usage.output_tokens > 0)
+})
+
+test("what a call cost is reckoned by the catalogue's price", async () => {
+  await using double = await startAnthropicDouble()
+  double.script([{ text: "Hi", usage: { input: 1e6, output: 1e6, cacheRead: 1e6, cacheWrite: 1e6 } }])
+  const host = testHost()
+  const outcome = await run(anthropic(double.url, "Hi"), host)
+  const { price } = [...host.reserved.values()][0] ?? assert.fail("not reserved")
+  assert.ok(Math.abs(outcome.usage.cost_usd - (price.input + price.output + price.cacheRead + price.cacheWrite)) < 1e-6)
+})
+
+test("a conversation near the end of its window is compacted before the call", async () => {
+  await using double = await startAnthropicDouble()
+  double.script((request) =>
+    JSON.stringify(request.body.messages).includes("Summarize the conversation")
+      ? { text: "## Goal\nTalk." }
+      : { text: "Fine." },
+  )
+  const spec = anthropic(double.url, "x", { model: "anthropic/claude-haiku-4-5" })
+  spec.history = Array.from({ length: 21 }, (_, i) => ({
+    seq: i + 1,
+    message:
+      i % 2 === 0
+        ? userMessage(`Question ${i}: ${"some words ".repeat(4000)}`)
+        : {
+            v: 1 as const,
+            role: "assistant" as const,
+            model: null,
+            content: [{ type: "text" as const, text: `Answer ${"x y ".repeat(8000)}` }],
+            stop_reason: "end_turn",
+            usage: null,
+          },
+  }))
+  const host = testHost()
+  const outcome = await run(spec, host)
+  assert.ok(outcome.type === "succeeded" && outcome.text === "Fine.", JSON.stringify(outcome))
+  assert.deepEqual(
+    host.messages().map((message) => message.role),
+    ["summary", "assistant"],
+  )
+  const last = double.requests.at(-1)?.body.messages ?? []
+  assert.match(JSON.stringify(last[0]), /<summary>/)
+  assert.match(JSON.stringify(last.at(-1)), /Question 20/)
+})

@@ -1,7 +1,8 @@
 import type { AgentEvent, AgentLoopConfig, AgentMessage } from "@earendil-works/pi-agent-core"
 import type { Api, AssistantMessage, Message, Model, SystemMessage } from "@earendil-works/pi-ai"
 import type { RunPort } from "./border.ts"
-import { compact, reserveOf, SUMMARY_SYSTEM } from "./compaction.ts"
+import { compact, reserveOf } from "./compaction.ts"
+
 import { type LoadedMessage, loadHistory, stopReason, storeAssistant, storeToolResult, textOf } from "./convert.ts"
 import { DEMO_MODEL, type DemoBudget, demoModel, demoReply } from "./demo-model.ts"
 import { bytesAlive } from "./estimate.ts"
@@ -14,6 +15,7 @@ import { buildPrompt } from "./prompt.ts"
 import type { RunOutcome, RunSpec } from "./protocol.ts"
 import { type CallDeps, callProvider } from "./provider-call.ts"
 import { MAX_RUN_BYTES, MAX_TOOL_IMAGE_BYTES, type RuntimeSettings } from "./settings.ts"
+import { summarize } from "./summarize.ts"
 import { createTools } from "./tools/index.ts"
 import { NO_USAGE } from "./usage.ts"
 
@@ -78,7 +80,7 @@ function lastCount(spec: RunSpec): { tokens: number; messages: number } | null {
   const answer = spec.history[last]?.message
   if (answer?.role !== "assistant" || answer.model !== spec.model) return null
   if (answer.usage !== null && !answer.usage.estimated) return { tokens: answer.usage.total_tokens, messages: last + 2 }
-  return spec.lastInputTokens === null ? null : { tokens: spec.lastInputTokens, messages: last + 1 }
+  return spec.lastInputTokens === null ? null : { tokens: spec.lastInputTokens, messages: last + 2 }
 }
 
 async function converse(
@@ -254,31 +256,6 @@ async function converse(
     throw new RunFailure("failed_dependency", last?.errorMessage ?? "the model gave no answer")
   }
   return { type: "succeeded", text: textOf(last), stopReason: stoppedBy ?? stopReason(last), usage }
-}
-
-async function summarize(pi: Pi, caller: ModelCaller, model: Model<Api>, prompt: string, signal: AbortSignal) {
-  const nothing = () => {}
-  const context = pi.normalizeContext({
-    systemPrompt: SUMMARY_SYSTEM,
-    messages: [{ role: "user", content: prompt, timestamp: 0 }],
-  })
-  caller.forget()
-  const sink = {
-    maxTokens: Math.min(8192, model.maxTokens || 8192),
-    onText: nothing,
-    onThinking: nothing,
-    onReset: nothing,
-  }
-  const message = await caller.call(context, sink, signal)
-  caller.forget()
-  const text = textOf(message).trim()
-  if (message.stopReason === "aborted") throw new RunFailure("cancelled", "the run was cancelled")
-  if (message.stopReason === "error" || text === "") {
-    throw (
-      caller.failure ?? new RunFailure("failed_dependency", "the conversation is too long and could not be summarized")
-    )
-  }
-  return text
 }
 
 /** The first 2 KiB, for readers. */

@@ -24,7 +24,7 @@ export const KIB = 1024
 export const MIB = 1024 * KIB
 
 /** No model writes faster; a flood that does gets no more of the thread than this. */
-export const MAX_BYTES_PER_SECOND = MIB
+export const MAX_BYTES_PER_SECOND = 1024 * KIB
 /** Tool arguments as JSON; beyond it the model's answer is cut off. */
 export const MAX_ARGUMENT_BYTES = 256 * KIB
 /** Calls in one answer of a model. */

@@ -1,7 +1,5 @@
 import { z } from "zod"
 
-export { addUsage, NO_USAGE } from "./usage.ts"
-
 /**
  * The stored form of a conversation, our own and versioned; the runtime alone maps it to the agent library's.
  * One row of `messages` holds one of these as JSON.
