@@ -32,9 +32,15 @@ import { platformRoutes } from "./platform/routes.ts"
 import { createSignIn } from "./platform/sign-in.ts"
 import { countRuns } from "./platform/status.ts"
 import { startRuntime } from "./runtime/start-runtime.ts"
+import { createSandboxes } from "./sandboxes/sandboxes.ts"
 import { secretRoutes } from "./secrets/routes.ts"
 import { createSecrets } from "./secrets/secrets.ts"
 import { closable } from "./start/close-server.ts"
+import { builtInTemplates } from "./templates/built-in.ts"
+import { templateRoutes } from "./templates/routes.ts"
+import { createTemplates } from "./templates/templates.ts"
+import type { Ender } from "./users/ender.ts"
+import { createPurge } from "./users/purge.ts"
 import { userRoutes } from "./users/routes.ts"
 import { createUsers } from "./users/users.ts"
 
@@ -93,7 +99,18 @@ export async function createApp(options: AppOptions): Promise<App> {
   }
   const plans = createPlans(config.plans ?? BUILT_IN_PLANS)
   const keys = createKeys({ db, clock, plans, log })
-  const users = createUsers({ db, clock, plans, keys })
+  const sandboxes = createSandboxes({
+    kind: config.sandbox,
+    dataDir: config.dataDir,
+    log,
+    idleMs: config.sandboxIdleMs,
+    maxOpen: config.sandboxMaxOpen,
+    now: clock.now,
+  })
+  // Filled below with the parts that work for users in the background.
+  const enders: Ender[] = [{ endUser: sandboxes.endUser, suspendUser: sandboxes.stopUser }]
+  const purge = createPurge({ db, log, dataDir: config.dataDir, enders, removeFolder: sandboxes.removeFolder })
+  const users = createUsers({ db, clock, plans, keys, purge, enders })
   checkTiersInUse(plans, await users.tiersInUse())
   await keys.setAdmin(options.adminKey)
   const runtime = startRuntime({
@@ -111,7 +128,12 @@ export async function createApp(options: AppOptions): Promise<App> {
     userValues: secrets.providerValues,
     runtime,
   })
-  const agents = createAgents({ db, clock, keys, users, models })
+  const templates = createTemplates({ db, clock, builtIn: builtInTemplates() })
+  const agents = createAgents({
+    ...{ db, clock, log, keys, users, models, templates, secrets, sandboxes, enders },
+    takesChats: async () => !draining && !pause.paused(),
+  })
+  enders.push({ endUser: async (userId) => secrets.forget(userId) })
   const directory = createDirectory({ keys, users, agents })
   const pause = createPause({ db, clock, log })
   await pause.load()
@@ -132,7 +154,8 @@ export async function createApp(options: AppOptions): Promise<App> {
     ...healthRoutes(async () => !draining && (await databaseAnswers())),
     ...planRoutes(plans),
     ...userRoutes(users, agents.all),
-    ...agentRoutes(agents),
+    ...agentRoutes(agents, options.publicUrl),
+    ...templateRoutes(templates),
     ...modelRoutes(models),
     ...secretRoutes(secrets),
     ...auditRoutes(db),
@@ -161,6 +184,9 @@ export async function createApp(options: AppOptions): Promise<App> {
     server,
     start() {
       runtime.start()
+      purge.kick()
+      const failed = (error: unknown) => log.error("what an earlier stop left over could not be taken up", { error })
+      agents.start().catch(failed)
     },
     drain() {
       draining = true
@@ -173,6 +199,9 @@ export async function createApp(options: AppOptions): Promise<App> {
       await pause[Symbol.asyncDispose]()
       await logs[Symbol.asyncDispose]()
       await runtime[Symbol.asyncDispose]()
+      await agents[Symbol.asyncDispose]()
+      await purge[Symbol.asyncDispose]()
+      await sandboxes[Symbol.asyncDispose]()
       await keys[Symbol.asyncDispose]()
     },
   }

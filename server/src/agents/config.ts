@@ -1,4 +1,4 @@
-import { type AgentConfig, type AgentConfigPatch, DEFAULT_CONFIG } from "@autonomis/contract/agents.ts"
+import { type AgentConfig, AgentConfigPatch, DEFAULT_CONFIG } from "@autonomis/contract/agents.ts"
 
 /** The settings with the defaults filled in for what is not set. */
 export function fullConfig(set: AgentConfigPatch): AgentConfig {
@@ -20,4 +20,12 @@ function withoutNull<T extends object>(values: T): WithoutNull<T> {
   return Object.fromEntries(
     Object.entries(values).filter(([, value]) => value !== null && value !== undefined),
   ) as WithoutNull<T>
+}
+
+/** What is stored of the settings; those that this program does not know are left out, one by one. */
+export function storedConfig(text: string): AgentConfigPatch {
+  const values: unknown = JSON.parse(text)
+  if (typeof values !== "object" || values === null) return {}
+  const known = Object.entries(values).filter(([name, value]) => AgentConfigPatch.safeParse({ [name]: value }).success)
+  return AgentConfigPatch.parse(Object.fromEntries(known))
 }

@@ -29,6 +29,8 @@ export interface Models {
   resolve(wanted: Wanted): Promise<ResolvedModel>
   /** Could the model be used now? Asks nobody. */
   state(wanted: Wanted): Promise<"ready" | "missing_key" | "demo">
+  /** Why the model could not be used now, in words for its user; null when it could. Asks nobody. */
+  problem(wanted: Wanted): Promise<string | null>
   /** 400 for a model that nobody knows. */
   check(userId: string, wanted: string | null): Promise<void>
   list(userId: string): Promise<Model[]>
@@ -97,17 +99,24 @@ export function createModels(options: ModelsOptions): Models {
     return { model, credentials }
   }
 
+  async function problem({ userId, agentId, wanted }: Wanted): Promise<string | null> {
+    const user = await userValues(userId, agentId)
+    const model = orDefault(wanted, user)
+    if (model === DEMO_MODEL) return demo ? null : "the demo model is switched off, and no provider has a key"
+    const provider = findProvider(splitModel(model)?.provider ?? "")
+    return provider === undefined ? unknownModel(model).message : credentialsOf(provider, user, platform).problem
+  }
+
   return {
     resolve,
     async effective({ userId, agentId, wanted }) {
       return wanted ?? options.defaultModel ?? orDefault(null, await userValues(userId, agentId))
     },
-    async state({ userId, agentId, wanted }) {
-      const user = await userValues(userId, agentId)
-      const model = orDefault(wanted, user)
-      if (model === DEMO_MODEL) return demo ? "demo" : "missing_key"
-      const provider = findProvider(splitModel(model)?.provider ?? "")
-      return provider !== undefined && has(provider, user) ? "ready" : "missing_key"
+    problem,
+    async state(wanted) {
+      if ((await problem(wanted)) !== null) return "missing_key"
+      const model = orDefault(wanted.wanted, await userValues(wanted.userId, wanted.agentId))
+      return model === DEMO_MODEL ? "demo" : "ready"
     },
     async check(userId, wanted) {
       if (wanted !== null) await known(wanted, await userValues(userId))

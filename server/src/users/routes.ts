@@ -22,6 +22,13 @@ export function userRoutes(users: Users, agentsOf: (userId: string) => Promise<A
     endpoint(contract.users.setLimits, ({ user, body, origin }) =>
       withAgents(user, users.setLimits(user, body, origin)),
     ),
+    endpoint(contract.users.setState, ({ user, body, origin }) =>
+      withAgents(user, users.setState(user, body.state, body.reason, origin)),
+    ),
+    endpoint(contract.users.delete, async ({ user, origin }) => {
+      await users.delete(user, origin)
+      return undefined
+    }),
     endpoint(contract.users.rotateKey, ({ user, body, origin }) => users.rotateKey(user, body.grace_seconds, origin)),
   ]
 }

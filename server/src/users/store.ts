@@ -18,6 +18,14 @@ export function userStore(db: Database) {
     db,
     db.read.selectFrom("users").select(columns).where("name", "=", ""),
   )
+  const planOf = prepared<Pick<Schema["users"], "tier" | "limits">, [string]>(
+    db,
+    db.read
+      .selectFrom("users")
+      .select(["tier", "limits"])
+      .where("id", "=", "")
+      .where("state", "<>", sql.lit("deleting")),
+  )
   const standing = (userId: string) =>
     db.kysely.updateTable("users").where("id", "=", userId).where("state", "<>", "deleting")
   const change = (userId: string, values: Partial<Schema["users"]>): Step => ({
@@ -34,6 +42,10 @@ export function userStore(db: Database) {
     async byId(userId: string) {
       const row = await db.read.selectFrom("users").selectAll().where("id", "=", userId).executeTakeFirst()
       return row === undefined || row.state === "deleting" ? null : row
+    },
+
+    async planOf(userId: string) {
+      return (await planOf(userId))[0] ?? null
     },
 
     insert(row: Schema["users"], taken: () => Error): Step {

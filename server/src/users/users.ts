@@ -12,6 +12,8 @@ import { decodeCursor, page } from "../lib/cursor.ts"
 import { AppError } from "../lib/errors.ts"
 import { ids } from "../lib/ids.ts"
 import type { PlanTable } from "../plans/plans.ts"
+import { askEnders, type Ender } from "./ender.ts"
+import type { Purge } from "./purge.ts"
 import { userStore } from "./store.ts"
 
 /** A user as the API shows it, but for the agents. */
@@ -47,7 +49,14 @@ export interface Users {
   get(userId: string): Promise<UserView>
   setTier(user: UserRef, tier: string, origin: Origin): Promise<UserView>
   setLimits(user: UserRef, overrides: LimitOverrides, origin: Origin): Promise<UserView>
-  /** Throws when some user has a tier that no plan describes. */
+  setState(user: UserRef, state: "active" | "suspended", reason: string | undefined, origin: Origin): Promise<UserView>
+  /**
+   * The name is free at once and nothing of the user can write any more; resolves when all that ran is seen stopped and
+   * the files are out of reach. Rows and files are removed after that.
+   */
+  delete(user: UserRef, origin: Origin): Promise<void>
+  /** Null when the user is gone or going. */
+  limits(userId: string): Promise<Limits | null>
   tiersInUse(): Promise<string[]>
   rotateKey(user: UserRef, graceSeconds: number, origin: Origin): Promise<{ api_key: string }>
   /** The first step of a batch that counts what the user has: until it commits nobody else adds to it. */
@@ -59,9 +68,11 @@ export interface UsersOptions {
   clock: Clock
   plans: PlanTable
   keys: Keys
+  purge: Pick<Purge, "stopUser" | "kick">
+  enders: readonly Ender[]
 }
 
-export function createUsers({ db, clock, plans, keys }: UsersOptions): Users {
+export function createUsers({ db, clock, plans, keys, purge, enders }: UsersOptions): Users {
   const store = userStore(db)
   const audit = (origin: Origin, user: Pick<UserRef, "id" | "name">, action: string) =>
     auditStep(db, origin, { userId: user.id, action, target: `user:${user.name}` }, clock.now())
@@ -154,6 +165,30 @@ export function createUsers({ db, clock, plans, keys }: UsersOptions): Users {
         audit(origin, user, "users.setLimits"),
       ])
       return get(user.id)
+    },
+
+    async setState(user, state, reason, origin) {
+      await keys.commit(user.id, [
+        store.change(user.id, { state, state_reason: state === "suspended" ? (reason ?? null) : null }),
+        audit(origin, user, state === "suspended" ? "users.suspend" : "users.activate"),
+      ])
+      if (state === "suspended") await askEnders(enders, (ender) => ender.suspendUser?.(user.id))
+      return get(user.id)
+    },
+
+    async delete(user, origin) {
+      await keys.commit(user.id, [
+        ...store.startDeletion(user.id),
+        keys.revokeUser(user.id),
+        audit(origin, user, "users.delete"),
+      ])
+      await purge.stopUser(user.id)
+      purge.kick()
+    },
+
+    async limits(userId) {
+      const row = await store.planOf(userId)
+      return row === null ? null : plans.limitsOf(row.tier, JSON.parse(row.limits))
     },
 
     tiersInUse: () => store.tiersInUse(),
