@@ -98,16 +98,12 @@ export async function startTestServer(
     directory,
     socket,
     async call(method, path, { key, headers = {}, body } = {}) {
-      const json = typeof body === "string" || body instanceof Uint8Array || body === undefined
-      const response = await fetch(`${url}${path}`, {
-        method,
-        headers: {
-          ...(body === undefined ? {} : { "Content-Type": "application/json" }),
-          ...(key === undefined ? {} : { "X-API-Key": key }),
-          ...headers,
-        },
-        ...(body === undefined ? {} : { body: json ? (body as string) : JSON.stringify(body) }),
-      })
+      const sent = new Headers(body === undefined ? {} : { "Content-Type": "application/json" })
+      if (key !== undefined) sent.set("X-API-Key", key)
+      for (const [name, value] of Object.entries(headers)) sent.set(name, value)
+      const isBytes = typeof body === "string" || body instanceof Uint8Array
+      const bytes = isBytes ? Buffer.from(body) : Buffer.from(JSON.stringify(body ?? null))
+      const response = await fetch(`${url}${path}`, { method, headers: sent, body: body === undefined ? null : bytes })
       const text = await response.text()
       const isJson = response.headers.get("content-type")?.startsWith("application/json") && text !== ""
       return { status: response.status, headers: response.headers, text, body: isJson ? JSON.parse(text) : {} }
