@@ -59,8 +59,12 @@ export interface BudgetOptions {
 export function createBudgets({ db, clock, limits, platformUsdPerDay, waitMs = WAIT_MS }: BudgetOptions): Budgets {
   const waiting = new Set<{ userId: string; wake: () => void }>()
 
+  /** The first in the line: once it has what it waits for it wakes the next. All at once would only look in vain. */
   function wake(userId: string): void {
-    for (const waiter of waiting) if (waiter.userId === userId || platformUsdPerDay !== null) waiter.wake()
+    for (const waiter of waiting) {
+      if (waiter.userId !== userId && platformUsdPerDay === null) continue
+      return waiter.wake()
+    }
   }
 
   /** Until something was settled, the next look is due, or the signal aborts. */
@@ -109,6 +113,7 @@ export function createBudgets({ db, clock, limits, platformUsdPerDay, waitMs = W
   return {
     async reserve(payer, request, signal) {
       const deadline = performance.now() + waitMs
+      let hasWaited = false
       for (;;) {
         const limit = await limits(payer.userId)
         if (limit === null) return refused("not_found", "user not found")
@@ -120,6 +125,7 @@ export function createBudgets({ db, clock, limits, platformUsdPerDay, waitMs = W
         if (now.fits) {
           const lowered = { ...request, maxTokens: now.maxTokens }
           const id = await write(payer, lowered, dimensions)
+          if (id !== null && hasWaited) wake(payer.userId)
           if (id !== null) return granted({ id, payer, request: lowered })
           continue
         }
@@ -127,6 +133,7 @@ export function createBudgets({ db, clock, limits, platformUsdPerDay, waitMs = W
         if (!later.fits) return exhausted(later)
         const leftMs = deadline - performance.now()
         if (leftMs <= 0) return exhausted(now)
+        hasWaited = true
         await settledOrDue(payer.userId, Math.min(leftMs, LOOK_EVERY_MS), signal)
       }
     },

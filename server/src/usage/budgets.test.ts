@@ -1,0 +1,248 @@
+import assert from "node:assert/strict"
+import { test } from "node:test"
+import type { Limits } from "@autonomis/contract/plans.ts"
+import { forEachDatabase } from "../../../test/databases.ts"
+import { until } from "../../../test/until.ts"
+import { addAgent, addUser, NO_LIMITS } from "../chat/test-kit.ts"
+import type { Database } from "../db/database.ts"
+import type { ReserveRequest } from "../runtime/protocol.ts"
+import { NO_USAGE } from "../runtime/usage.ts"
+import { type BudgetOptions, createBudgets, type Payer, type Reservation } from "./budgets.ts"
+import { createUsage } from "./usage.ts"
+
+const NOON = Date.UTC(2026, 2, 15, 12)
+const PRICE = { input: 1, output: 10, cacheRead: 0.1, cacheWrite: 2 }
+const call = (inputTokens: number, maxTokens: number, more: Partial<ReserveRequest> = {}): ReserveRequest => ({
+  model: "test/model",
+  credentialsOwner: "user",
+  inputTokens,
+  maxTokens,
+  price: PRICE,
+  ...more,
+})
+const spent = (input: number, output: number, usd = 0) => ({
+  ...NO_USAGE,
+  input_tokens: input,
+  output_tokens: output,
+  total_tokens: input + output,
+  cost_usd: usd,
+})
+const never = new AbortController().signal
+
+async function setUp(db: Database, limits: Partial<Limits>, more: Partial<BudgetOptions> = {}) {
+  const user = await addUser(db)
+  const agent = await addAgent(db, user.id)
+  const time = { now: NOON }
+  const clock = { now: () => time.now }
+  const now = { ...NO_LIMITS, ...limits }
+  const budgets = createBudgets({ db, clock, limits: async () => now, platformUsdPerDay: null, waitMs: 200, ...more })
+  const payer: Payer = { userId: user.id, agentId: agent.id, agentName: agent.name, runId: "run_1", owner: "o" }
+  const granted = async (request: ReserveRequest, from = payer): Promise<Reservation & { maxTokens: number }> => {
+    const { answer, reservation } = await budgets.reserve(from, request, never)
+    assert.ok(answer.ok, JSON.stringify(answer))
+    assert.ok(reservation)
+    return { ...reservation, maxTokens: answer.maxTokens }
+  }
+  const refused = async (request: ReserveRequest) => {
+    const { answer } = await budgets.reserve(payer, request, never)
+    assert.ok(!answer.ok)
+    return answer
+  }
+  return { budgets, payer, time, limits: now, granted, refused, usage: createUsage(db, clock), user }
+}
+
+forEachDatabase((_name, open) => {
+  test("a hundred calls at once never pass the limit, and what they leave can be spent to the last", async () => {
+    await using db = await open()
+    const most = 10_000
+    const { budgets, payer, granted, refused, usage, user, limits } = await setUp(
+      db,
+      { tokens_per_month: most },
+      { waitMs: 20_000 },
+    )
+    let held = 0
+    let highest = 0
+    let used = 0
+    const one = async (i: number) => {
+      const { answer, reservation } = await budgets.reserve({ ...payer, runId: `run_${i}` }, call(100, 1000), never)
+      if (!answer.ok || reservation === null) return answer.ok ? "none" : answer.code
+      held += 100 + answer.maxTokens
+      highest = Math.max(highest, used + held)
+      assert.ok(answer.maxTokens >= 256)
+      await new Promise((resolve) => setImmediate(resolve))
+      const took = spent(90, Math.min(answer.maxTokens, 60 + i))
+      held -= 100 + answer.maxTokens
+      used += took.total_tokens
+      await budgets.settle(reservation, took)
+      return "ok"
+    }
+    const results = await Promise.all(Array.from({ length: 100 }, (_, i) => one(i)))
+    assert.ok(highest <= most, `${highest} of ${most}`)
+    assert.ok(results.filter((result) => result === "ok").length > 40)
+    const report = await usage.report(user.id, limits, "2026-03")
+    assert.equal(report.tokens.total, used)
+    assert.ok(used <= most)
+    const left = most - used
+    // The rest is given too, down to the smallest call that makes sense.
+    if (left >= 257) {
+      const rest = await granted(call(left - 256, 8192))
+      assert.equal(rest.maxTokens, 256)
+      await budgets.settle(rest, spent(left - 256, 256))
+    }
+    const answer = await refused(call(1, 1000))
+    assert.equal(answer.code, "budget_exhausted")
+    assert.deepEqual(answer.extra, {
+      limit: "tokens_per_month",
+      left: left >= 257 ? 0 : left,
+      resets_at: "2026-04-01T00:00:00.000Z",
+    })
+    assert.deepEqual(await db.kysely.selectFrom("reservations").selectAll().execute(), [])
+  })
+
+  test("max_tokens is lowered to what is left, but not below 256; a call that wants fewer needs no more", async () => {
+    await using db = await open()
+    const { granted, refused, budgets } = await setUp(db, { tokens_per_month: 1000 })
+    const lowered = await granted(call(300, 8192))
+    assert.equal(lowered.maxTokens, 700)
+    await budgets.settle(lowered, null)
+    assert.equal((await refused(call(745, 8192))).code, "budget_exhausted")
+    const small = await granted(call(984, 16))
+    assert.equal(small.maxTokens, 16)
+    await budgets.settle(small, null)
+    const edge = await granted(call(744, 8192))
+    assert.equal(edge.maxTokens, 256)
+  })
+
+  test("what fits only once another call has settled waits for it; what never fits is refused at once", async () => {
+    await using db = await open()
+    const { granted, budgets, payer, refused } = await setUp(db, { tokens_per_month: 1000 }, { waitMs: 10_000 })
+    const first = await granted(call(500, 400))
+    let second: Awaited<ReturnType<typeof granted>> | null = null
+    const waiting = granted(call(200, 300), { ...payer, runId: "run_2" }).then((got) => {
+      second = got
+    })
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    assert.equal(second, null)
+    await budgets.settle(first, spent(100, 10))
+    await waiting
+    const begun = performance.now()
+    assert.equal((await refused(call(2000, 300))).code, "budget_exhausted")
+    assert.ok(performance.now() - begun < 5000)
+  })
+
+  test("who waits in vain is told what is left; a run that is cancelled while it waits gives up", async () => {
+    await using db = await open()
+    const { granted, refused, budgets, payer } = await setUp(db, { tokens_per_month: 1000 }, { waitMs: 100 })
+    await granted(call(500, 400))
+    const answer = await refused(call(200, 300))
+    assert.deepEqual(answer.extra?.left, 100)
+    const gone = new AbortController()
+    const waits = budgets.reserve(payer, call(200, 300), gone.signal)
+    gone.abort()
+    assert.deepEqual((await waits).answer.ok, false)
+  })
+
+  test("money limits hold by the dearest that a call can cost, for the month, the day and the platform", async () => {
+    await using db = await open()
+    const { granted, budgets, refused, time, limits } = await setUp(
+      db,
+      { usd_per_month: 0.02, usd_per_day: 0.01 },
+      { platformUsdPerDay: 0.005 },
+    )
+    // 1,000 tokens of input may have to be written to the cache: 0.002. The rest pays for 800 tokens of output.
+    const day = await granted(call(1000, 8192))
+    assert.equal(day.maxTokens, 799)
+    await budgets.settle(day, spent(1000, 799, 0.0099))
+    const tired = await refused(call(1000, 8192))
+    assert.deepEqual([tired.extra?.limit, tired.extra?.resets_at], ["usd_per_day", "2026-03-16T00:00:00.000Z"])
+    const free = await granted(call(1000, 8192, { price: { input: 0, output: 0, cacheRead: 0, cacheWrite: 0 } }))
+    assert.equal(free.maxTokens, 8192)
+
+    time.now += 24 * 3600_000
+    const platform = await granted(call(1000, 8192, { credentialsOwner: "platform" }))
+    assert.equal(platform.maxTokens, 299)
+    await budgets.settle(platform, spent(1000, 299, 0.0049))
+    const ceiling = await refused(call(1000, 8192, { credentialsOwner: "platform" }))
+    assert.deepEqual([ceiling.extra?.limit, ceiling.extra?.left], ["platform_usd_per_day", 0])
+    // With a key of their own the platform's ceiling is not theirs.
+    const own = await granted(call(1000, 8192))
+    assert.equal(own.maxTokens, 309)
+    await budgets.settle(own, null)
+
+    limits.usd_per_day = null
+    const month = await granted(call(1000, 8192))
+    assert.equal(month.maxTokens, 319)
+  })
+
+  test("a reservation ends with its run", async () => {
+    await using db = await open()
+    const { granted, budgets, user } = await setUp(db, { tokens_per_month: 1000 }, { waitMs: 10_000 })
+    await granted(call(500, 400))
+    const waiting = granted(call(500, 400))
+    await until(
+      async () => (await db.kysely.selectFrom("reservations").selectAll().execute()).length === 1,
+      "one holds",
+    )
+    await db.batch([budgets.releaseRun("run_1")])
+    budgets.released(user.id)
+    await waiting
+  })
+
+  test("nothing is booked for a user who is being deleted", async () => {
+    await using db = await open()
+    const { granted, budgets, user } = await setUp(db, { tokens_per_month: 1000 })
+    const held = await granted(call(10, 300))
+    await db.batch([{ query: db.kysely.updateTable("users").set({ state: "deleting" }).where("id", "=", user.id) }])
+    await budgets.settle(held, spent(10, 10))
+    assert.deepEqual(await db.kysely.selectFrom("usage_daily").selectAll().execute(), [])
+  })
+
+  test("the report's sums are exact, by agent, model and day, and say where a count is an estimate", async () => {
+    await using db = await open()
+    const { granted, budgets, payer, time, usage, user, limits } = await setUp(db, {})
+    const book = async (agentName: string, model: string, usage_: ReturnType<typeof spent>) => {
+      const reservation = await granted(call(1, 1, { model }), { ...payer, agentId: `agt_${agentName}`, agentName })
+      await budgets.settle(reservation, usage_)
+    }
+    await book("manager", "a/x", {
+      ...spent(7, 3, 0.001),
+      cache_read_tokens: 100,
+      cache_write_tokens: 20,
+      total_tokens: 130,
+    })
+    await book("manager", "a/x", spent(1, 1, 0.0000001))
+    await book("helper", "b/y", { ...spent(5, 0), estimated: true })
+    time.now += 24 * 3600_000
+    await book("helper", "a/x", spent(2, 2))
+    time.now += 30 * 24 * 3600_000
+    await book("helper", "a/x", spent(1000, 0))
+
+    const report = await usage.report(user.id, limits, "2026-03")
+    assert.deepEqual(report.tokens, { input: 15, output: 6, cache_read: 100, cache_write: 20, total: 141 })
+    assert.equal(report.cost_usd, 0.0010001)
+    assert.equal(report.estimated, true)
+    assert.deepEqual(
+      report.by_agent.map(({ agent, tokens }) => [agent, tokens.total]),
+      [
+        ["helper", 9],
+        ["manager", 132],
+      ],
+    )
+    assert.deepEqual(
+      report.by_model.map(({ model, tokens, estimated }) => [model, tokens.total, estimated]),
+      [
+        ["a/x", 136, false],
+        ["b/y", 5, true],
+      ],
+    )
+    assert.deepEqual(
+      report.by_day.map(({ date, tokens }) => [date, tokens.total]),
+      [
+        ["2026-03-15", 137],
+        ["2026-03-16", 4],
+      ],
+    )
+    assert.equal((await usage.report(user.id, limits)).tokens.total, 1000)
+    assert.equal((await usage.report(user.id, limits, "2020-01")).tokens.total, 0)
+  })
+})
