@@ -30,12 +30,12 @@ import { planRoutes } from "./plans/routes.ts"
 import { createPause } from "./platform/pause.ts"
 import { platformRoutes } from "./platform/routes.ts"
 import { createSignIn } from "./platform/sign-in.ts"
-import { countRuns } from "./platform/status.ts"
 import { startRuntime } from "./runtime/start-runtime.ts"
 import { createSandboxes } from "./sandboxes/sandboxes.ts"
 import { secretRoutes } from "./secrets/routes.ts"
 import { createSecrets } from "./secrets/secrets.ts"
 import { closable } from "./start/close-server.ts"
+import { createStorage, type Storage } from "./storage/storage.ts"
 import { builtInTemplates } from "./templates/built-in.ts"
 import { templateRoutes } from "./templates/routes.ts"
 import { createTemplates } from "./templates/templates.ts"
@@ -43,6 +43,7 @@ import type { Ender } from "./users/ender.ts"
 import { createPurge } from "./users/purge.ts"
 import { userRoutes } from "./users/routes.ts"
 import { createUsers } from "./users/users.ts"
+import { userLimits, wireChat } from "./wire-chat.ts"
 
 /** Answers that are under way when the server closes (files, reads) have this long. */
 const CLOSE_MS = 10_000
@@ -139,16 +140,35 @@ export async function createApp(options: AppOptions): Promise<App> {
   await pause.load()
   const status = {
     version: VERSION,
-    startedAt: clock.now(),
-    database: config.database,
-    sources: {
-      sandboxesOpen: () => 0,
-      runs: () => countRuns(db),
-      sandbox: () => ({ driver: config.sandbox, holds: [] }),
-      providers: () => [],
-      paused: pause.paused,
-    },
+    ...{ db, clock },
+    providers: options.providers,
+    sandboxes: sandboxes.status,
+    paused: pause.paused,
   }
+  const limitsOf = userLimits(db, plans)
+  const storage: Storage = createStorage({
+    limits: limitsOf,
+    now: clock.now,
+    sources: [
+      (userId) => chat.storageBytes(userId),
+      async (userId) => {
+        const signal = AbortSignal.timeout(60_000)
+        const sizes = (await agents.owners(userId)).map((owner) => sandboxes.files(owner).usage(signal))
+        return (await Promise.all(sizes)).reduce((sum, { bytes }) => sum + bytes, 0)
+      },
+    ],
+  })
+  const { chat, routes: chatRoutes } = wireChat({
+    ...{ db, clock, log, logs, bootId, runtime, models, templates, secrets, sandboxes },
+    dataDir: config.dataDir,
+    platformUsdPerDay: config.platformUsdPerDay,
+    skills: null,
+    limits: limitsOf,
+    paused: pause.paused,
+    ensureStorage: storage.ensure,
+  })
+  enders.push(chat)
+  await chat.recover()
   const signIn = createSignIn({ db, keys, clock })
   const routes: Route[] = [
     ...healthRoutes(async () => !draining && (await databaseAnswers())),
@@ -156,11 +176,12 @@ export async function createApp(options: AppOptions): Promise<App> {
     ...userRoutes(users, agents.all),
     ...agentRoutes(agents, options.publicUrl),
     ...templateRoutes(templates),
+    ...chatRoutes,
     ...modelRoutes(models),
     ...secretRoutes(secrets),
     ...auditRoutes(db),
     ...logRoutes(logs),
-    ...platformRoutes({ db, status, pause, signIn, limits, publicUrl: options.publicUrl }),
+    ...platformRoutes({ status, pause, signIn, limits, publicUrl: options.publicUrl }),
   ]
   const server = buildServer({
     routes,
@@ -190,9 +211,11 @@ export async function createApp(options: AppOptions): Promise<App> {
     },
     drain() {
       draining = true
+      chat.close()
     },
-    async idle() {},
+    idle: () => chat.idle(),
     async [Symbol.asyncDispose]() {
+      await chat[Symbol.asyncDispose]()
       closeAllSse()
       await connections.close(CLOSE_MS)
       await idempotency[Symbol.asyncDispose]()

@@ -433,22 +433,3 @@ describe("the dashboard's cookie", () => {
     assert.equal((await call("GET", `${BASE}/users/ada/secrets`, { headers })).status, 401)
   })
 })
-
-test("closing lets a running answer end, drops silent connections, and is over soon", async () => {
-  const started = Promise.withResolvers<void>()
-  const finish = Promise.withResolvers<void>()
-  const slow = endpoint(contract.users.list, async () => {
-    started.resolve()
-    await finish.promise
-    return { users: [], next_cursor: null }
-  })
-  const closing = await startTestServer([slow])
-  const silent = await closing.socket()
-  const silentClosed = new Promise((resolve) => silent.once("close", resolve))
-  const answer = closing.call("GET", `${BASE}/users`, { key: "admin" })
-  await started.promise
-  const closed = closing[Symbol.asyncDispose]()
-  finish.resolve()
-  assert.equal((await answer).status, 200)
-  await Promise.all([closed, silentClosed])
-})

@@ -7,7 +7,6 @@ import { leaveBodies, readJsonBodies } from "./bodies.ts"
 import { clientAddress } from "./client-address.ts"
 import { corsHeaders, preflightHeaders } from "./cors.ts"
 import { keyOf } from "./credentials.ts"
-import { closeGently } from "./drain.ts"
 import type { Directory, Principal, Route } from "./endpoint.ts"
 import type { IdempotencyStore } from "./idempotency.ts"
 import type { Pages } from "./pages.ts"
@@ -44,11 +43,9 @@ export interface Timeouts {
   requestMs: number
   /** How often the two are looked at. */
   checkMs: number
-  /** How long running answers may take once the server closes. */
-  drainMs: number
 }
 
-const TIMEOUTS: Timeouts = { headersMs: 15_000, requestMs: 300_000, checkMs: 2000, drainMs: 30_000 }
+const TIMEOUTS: Timeouts = { headersMs: 15_000, requestMs: 300_000, checkMs: 2000 }
 
 declare module "fastify" {
   interface FastifyRequest {
@@ -117,7 +114,6 @@ export function buildServer(options: ServerOptions): FastifyInstance {
     leaveBodies(scope)
     for (const route of routes.filter(isRaw)) add(scope, route)
   })
-  closeGently(app, timeouts.drainMs)
   return app
 }
 

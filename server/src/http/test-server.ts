@@ -121,7 +121,9 @@ export async function startTestServer(
       return got
     },
     async [Symbol.asyncDispose]() {
-      await app.close()
+      const closed = app.close()
+      app.server.closeAllConnections()
+      await closed
     },
   }
 }

@@ -10,11 +10,10 @@ import type { RateLimits } from "../http/rate-limit.ts"
 import { iso } from "../lib/clock.ts"
 import type { Pause } from "./pause.ts"
 import type { SignedIn, SignIn } from "./sign-in.ts"
-import { platformStatus, type StatusOptions } from "./status.ts"
+import { platformStatus, type StatusSources } from "./status.ts"
 
 export interface PlatformOptions {
-  db: Database
-  status: StatusOptions
+  status: StatusSources
   pause: Pause
   signIn: SignIn
   limits: RateLimits
@@ -22,14 +21,15 @@ export interface PlatformOptions {
   publicUrl(): string
 }
 
-export function platformRoutes({ db, status, pause, signIn, limits, publicUrl }: PlatformOptions): Route[] {
+export function platformRoutes({ status, pause, signIn, limits, publicUrl }: PlatformOptions): Route[] {
+  const startedAt = status.clock.now()
   const secure = () => publicUrl().startsWith("https:")
   const withCookie = ({ cookie, maxAgeSeconds }: SignedIn) =>
     new Answer(204, undefined, { "Set-Cookie": cookieHeader(cookie, maxAgeSeconds, secure()) })
 
   return [
-    endpoint(contract.platform.me, async ({ principal }) => await whoIs(db, known(principal))),
-    endpoint(contract.platform.status, async () => platformStatus(status)),
+    endpoint(contract.platform.me, async ({ principal }) => await whoIs(status.db, known(principal))),
+    endpoint(contract.platform.status, () => platformStatus(status, startedAt)),
     endpoint(contract.platform.pause, async ({ body, origin }) => {
       await pause.set(body.paused, origin)
       return body

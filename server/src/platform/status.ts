@@ -1,41 +1,65 @@
 import type { PlatformStatus } from "@autonomis/contract/platform.ts"
 import type { Database } from "../db/database.ts"
-import { iso } from "../lib/clock.ts"
+import { type Clock, iso } from "../lib/clock.ts"
+import { PROVIDERS, splitModel } from "../runtime/providers.ts"
 
-/** Runs under way on all servers of this database. */
-export async function countRuns(db: Database): Promise<number> {
+/** What the parts say about themselves, asked at each call. */
+export interface StatusSources {
+  version: string
+  db: Database
+  clock: Clock
+  /** The platform's own keys and base URLs, by the variables' names. */
+  providers: Readonly<Record<string, string>>
+  sandboxes(): { driver: string; holds: string[]; open: number }
+  paused(): boolean
+}
+
+const HOUR_MS = 3600_000
+
+/** `startedAt`: this server's. Runs and the providers' errors are those of every server on the database. */
+export async function platformStatus(sources: StatusSources, startedAt: number): Promise<PlatformStatus> {
+  const { version, db, clock, sandboxes, paused } = sources
+  const { driver, holds, open } = sandboxes()
+  return {
+    version,
+    started_at: iso(startedAt),
+    sandboxes_open: open,
+    runs: await countRuns(db),
+    database: db.dialect,
+    sandbox: { driver, holds },
+    providers: providersOf(sources.providers, await countErrors(db, clock.now() - HOUR_MS)),
+    paused: paused(),
+  }
+}
+
+async function countRuns(db: Database): Promise<number> {
   const query = db.read.selectFrom("runs").select((eb) => eb.fn.countAll<number>().as("count"))
   return (await query.where("finished_at", "is", null).executeTakeFirst())?.count ?? 0
 }
 
-/** What the parts say about themselves, asked at each call. */
-export interface StatusSources {
-  sandboxesOpen(): number
-  /** Runs under way. */
-  runs(): number | Promise<number>
-  sandbox(): { driver: string; holds: string[] }
-  /** `key`: the platform has a key of its own there. */
-  providers(): { name: string; key: boolean; errors_last_hour: number }[]
-  paused(): boolean
-}
-
-export interface StatusOptions {
-  version: string
-  startedAt: number
-  database: "sqlite" | "postgres"
-  sources: StatusSources
-}
-
-export async function platformStatus(options: StatusOptions): Promise<PlatformStatus> {
-  const { version, startedAt, database, sources } = options
-  return {
-    version,
-    started_at: iso(startedAt),
-    sandboxes_open: sources.sandboxesOpen(),
-    runs: await sources.runs(),
-    database,
-    sandbox: sources.sandbox(),
-    providers: sources.providers(),
-    paused: sources.paused(),
+/** Runs that a provider made fail, by the provider. */
+async function countErrors(db: Database, since: number): Promise<Map<string, number>> {
+  const rows = await db.read
+    .selectFrom("runs")
+    .select(["model", (eb) => eb.fn.countAll<number>().as("count")])
+    .where("finished_at", ">=", since)
+    .where("state", "=", "failed")
+    .where("error", "like", '%"code":"failed_dependency"%')
+    .groupBy("model")
+    .execute()
+  const errors = new Map<string, number>()
+  for (const { model, count } of rows) {
+    const provider = splitModel(model)?.provider
+    if (provider !== undefined) errors.set(provider, (errors.get(provider) ?? 0) + count)
   }
+  return errors
+}
+
+/** Those that the platform has a key for, and those that failed for someone. */
+function providersOf(own: StatusSources["providers"], errors: ReadonlyMap<string, number>) {
+  return PROVIDERS.map(({ id, keyVariables }) => ({
+    name: id,
+    key: keyVariables.some((name) => own[name] !== undefined),
+    errors_last_hour: errors.get(id) ?? 0,
+  })).filter(({ key, errors_last_hour }) => key || errors_last_hour > 0)
 }
