@@ -168,8 +168,10 @@ export function driverContract(name: string, make: MakeDriver): void {
           [client.list("folder/file", anySignal()), "not_directory"],
           [client.stat("a\0b", anySignal()), "invalid"],
         ]
-        for (const [call, kind] of kinds)
-          await assert.rejects(call, (error) => error instanceof HandsError && error.kind === kind, kind)
+        const told = kinds.map(([call, kind]) =>
+          assert.rejects(call, (error) => error instanceof HandsError && error.kind === kind, kind),
+        )
+        await Promise.all(told)
         assert.equal((await run(client, "echo fine")).text, "fine\n")
       }))
 

@@ -27,6 +27,8 @@ export interface Cgroup {
   /** Opened for a process to move itself there by writing `0`; the caller closes them. */
   openProcs(): number[]
   hits(): LimitHits
+  /** Of `holds` those whose group has processes in it and a limit set. */
+  inForce(): string[]
   /** Once nothing runs in it any more. */
   remove(): Promise<void>
 }
@@ -131,6 +133,10 @@ function make(
       return {
         openProcs: () => dirs.map((dir) => openSync(join(dir, "cgroup.procs"), "w")),
         hits: () => hitsOf(dirs),
+        inForce: () =>
+          controllers.flatMap((controller, i) =>
+            isInForce(dirs[i] ?? dirs[0], controller) ? (HOLDS[controller] ?? []) : [],
+          ),
         remove: () => removeAll(dirs),
       }
     },
@@ -158,6 +164,17 @@ function hitsOf(dirs: string[]): LimitHits {
     hits.pids += counter(dir, "pids.events", "max")
   }
   return hits
+}
+
+const LIMIT_FILES: Record<string, string[]> = {
+  memory: ["memory.max", "memory.limit_in_bytes"],
+  pids: ["pids.max"],
+  cpu: ["cpu.max", "cpu.cfs_quota_us"],
+}
+
+function isInForce(dir: string | undefined, controller: string): boolean {
+  if (dir === undefined || (read(join(dir, "cgroup.procs")) ?? "").trim() === "") return false
+  return (LIMIT_FILES[controller] ?? []).some((file) => /^\d/.test(read(join(dir, file)) ?? ""))
 }
 
 function counter(dir: string, file: string, key: string): number {

@@ -11,12 +11,24 @@ export interface BwrapOptions {
   workspace: string
   spec: Pick<SandboxSpec, "limits" | "readOnlyMounts">
   seccompFd: number
+  /** The most processes, where no control group counts them; else null. */
+  countPids: number | null
   /** What runs inside; the guest unless told. */
   command?: string[]
 }
 
 /** bubblewrap's arguments; the order of mounts matters, later ones lie on earlier ones. */
-export function bwrapArguments({ view, system, workspace, spec, seccompFd, command }: BwrapOptions): string[] {
+export function bwrapArguments({
+  view,
+  system,
+  workspace,
+  spec,
+  seccompFd,
+  countPids,
+  ...rest
+}: BwrapOptions): string[] {
+  const guest = ["/usr/local/bin/node", ...NODE_FLAGS, "/usr/local/lib/guest.mjs", String(CHANNEL_FD), "/work"]
+  const command = rest.command ?? guest
   // In memory, charged to the sandbox's limit.
   const scratchBytes = Math.min(512 * MIB, Math.floor(spec.limits.memoryBytes / 2))
   return [
@@ -49,15 +61,28 @@ export function bwrapArguments({ view, system, workspace, spec, seccompFd, comma
     ...["--seccomp", String(seccompFd)],
     ...["--chdir", "/work"],
     "--",
-    ...(command ?? ["/usr/local/bin/node", ...NODE_FLAGS, "/usr/local/lib/guest.mjs", String(CHANNEL_FD), "/work"]),
+    ...(countPids === null ? command : limitedBy(countPids, command)),
   ]
 }
+
+/**
+ * Where no control group counts processes: from inside, where the kernel counts those of this user namespace alone.
+ * Nothing in there can raise it again.
+ */
+const limitedBy = (pids: number, command: string[]): string[] => [
+  "/bin/bash",
+  "--norc",
+  "-c",
+  `ulimit -u ${pids} && exec "$@"`,
+  "sandbox",
+  ...command,
+]
 
 /**
  * What runs first, with the uid dropped already: closes what the server itself had inherited, moves into the control
  * groups through descriptors that the server opened, sets what `ulimit` can, and becomes bubblewrap.
  */
-export function launcher(groups: number, limits: { pids: number; countByUid: boolean }): string {
+export function launcher(groups: number): string {
   const lastGroup = SECCOMP_FD + groups
   return [
     `for f in /proc/self/fd/*; do f=\${f##*/}; [ "$f" -le ${lastGroup} ] || exec {f}>&-; done`,
@@ -65,7 +90,7 @@ export function launcher(groups: number, limits: { pids: number; countByUid: boo
       { length: groups },
       (_, i) => `echo 0 >&${SECCOMP_FD + 1 + i} || exit 90; exec ${SECCOMP_FD + 1 + i}>&-`,
     ),
-    `ulimit -c 0 -n 4096${limits.countByUid ? ` -u ${limits.pids}` : ""} || exit 91`,
+    "ulimit -c 0 -n 4096 || exit 91",
     'exec bwrap "$@"',
   ].join("\n")
 }

@@ -20,6 +20,11 @@ export interface BubblewrapOptions {
   isInstalled?: () => boolean
 }
 
+export interface Started extends GuestProcess {
+  /** Limits that the kernel has taken, with the sandbox's processes under them. */
+  limitsInForce(): string[]
+}
+
 /** What is made once, before the first sandbox. */
 export interface Ground {
   system: SandboxSystem
@@ -51,18 +56,20 @@ export function createBubblewrapDriver(options: BubblewrapOptions): SandboxDrive
     return { system, view, cgroups }
   }
 
-  function start(spec: SandboxSpec, { system, view, cgroups }: Ground, command?: string[]): GuestProcess {
+  function start(spec: SandboxSpec, { system, view, cgroups }: Ground, command?: string[]): Started {
     const group = cgroups?.create(spec.id, spec.limits) ?? null
     const fds = [openSync(system.seccomp, "r"), ...(group?.openProcs() ?? [])]
     try {
-      const script = launcher(fds.length - 1, { pids: spec.limits.pids, countByUid: ownUids && group === null })
+      const script = launcher(fds.length - 1)
       const workspace = workspaces.path(spec)
+      const countPids = cgroups?.holds.includes("process limit") ? null : spec.limits.pids
       const inner = bwrapArguments({
         view,
         system,
         workspace,
         spec,
         seccompFd: SECCOMP_FD,
+        countPids,
         ...(command ? { command } : {}),
       })
       const entered = view.enter(
@@ -90,6 +97,7 @@ export function createBubblewrapDriver(options: BubblewrapOptions): SandboxDrive
       })
       return {
         ...guest,
+        limitsInForce: () => group?.inForce() ?? [],
         ended,
         hits,
         stop: () =>

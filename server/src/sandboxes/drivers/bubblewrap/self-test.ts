@@ -1,7 +1,6 @@
 import type { SandboxSpec } from "../../driver.ts"
-import type { GuestProcess } from "../guest-process.ts"
 import type { Workspaces } from "../workspace.ts"
-import type { Ground } from "./bubblewrap.ts"
+import type { Ground, Started } from "./bubblewrap.ts"
 
 export const MISSING =
   "agents cannot run commands: bubblewrap is not installed; install it with `apt-get install bubblewrap`"
@@ -40,6 +39,10 @@ for f in / /usr /usr/local /usr/local/bin /etc /dev /bin /proc/sys/kernel; do ( 
 { [ ! -e /root ] || [ -z "$(ls -A /root 2>/dev/null)" ]; } && [ ! -e /home ] && [ ! -e /sys ] && [ ! -e /etc/shadow ] && say "host hidden"
 [ "$(env | grep -vc -e '^PATH=' -e '^PWD=' -e '^SHLVL=' -e '^_=' -e '^OLDPWD=')" = 0 ] && say "clean environment"
 ( echo probe > /work/.autonomis-probe && rm /work/.autonomis-probe ) 2>/dev/null && say "own workspace"
+[ "$(ulimit -u)" = 64 ] && say "process limit"
+[ "$(ulimit -n)" = 4096 ] && say "open files limit"
+echo "ready" >&3
+read -r -t 10 _ <&3
 `
 
 export interface ProbeResult {
@@ -52,7 +55,7 @@ export interface ProbeResult {
 export interface ProbeTools {
   ownUids: boolean
   workspaces: Workspaces
-  start(spec: SandboxSpec, command: string[]): GuestProcess
+  start(spec: SandboxSpec, command: string[]): Started
 }
 
 /** The uid that self-tests run with; agents get theirs from a range above. */
@@ -73,25 +76,33 @@ export async function probe({ cgroups }: Ground, { ownUids, workspaces, start }:
   try {
     const guest = start(spec, ["/bin/bash", "-c", SCRIPT])
     let output = ""
+    let limits: string[] = []
     guest.stream.on("data", (chunk: Buffer) => {
       output = (output + chunk).slice(-4_096)
+      if (!output.includes("ready\n")) return
+      limits = guest.limitsInForce()
+      void guest.stop()
     })
     const late = setTimeout(() => void guest.stop(), TIMEOUT_MS)
     const why = await guest.ended
     clearTimeout(late)
-    return judge(output, why, ownUids, cgroups?.holds ?? [])
+    return judge(output, why, ownUids, cgroups?.holds ?? [], limits)
   } finally {
     await workspaces.removeUser(spec.userId, AbortSignal.timeout(TIMEOUT_MS))
   }
 }
 
-function judge(output: string, why: string, ownUids: boolean, limits: string[]): ProbeResult {
+function judge(output: string, why: string, ownUids: boolean, promised: string[], inForce: string[]): ProbeResult {
   const seen = new Set([...output.matchAll(/^ok (.+)$/gm)].map((match) => match[1] ?? ""))
-  const missing = Object.keys(MUST).filter((name) => !seen.has(name))
+  const missing = [
+    ...Object.keys(MUST).filter((name) => !seen.has(name)),
+    ...promised.filter((limit) => !inForce.includes(limit)),
+  ]
   const holds = [...new Set(Object.entries(MUST).flatMap(([name, title]) => (seen.has(name) ? [title] : [])))]
   if (ownUids) holds.push("own uid for each agent")
-  holds.push(...limits)
-  const notes = limits.includes("memory limit")
+  const byUlimit = ["process limit", "open files limit"].filter((limit) => seen.has(limit))
+  holds.push(...new Set([...inForce, ...byUlimit]))
+  const notes = inForce.includes("memory limit")
     ? []
     : [
         "no control groups can be written here: memory and CPU of a sandbox are not limited, processes and open files are (ulimit)",
