@@ -39,7 +39,7 @@ export interface ChatWiring {
   dataDir: string
   bootId: string
   platformUsdPerDay: number | null
-  plans: PlanTable
+  limits(userId: string): Promise<Limits | null>
   runtime: Runtime
   models: Models
   templates: Templates
@@ -51,9 +51,22 @@ export interface ChatWiring {
   ensureStorage(userId: string, moreBytes: number): Promise<void>
 }
 
+/** A user's limits as they are now; null when the user is gone or going. */
+export function userLimits(db: Database, plans: PlanTable): (userId: string) => Promise<Limits | null> {
+  return async (userId) => {
+    const row = await db.read
+      .selectFrom("users")
+      .select(["tier", "limits"])
+      .where("id", "=", userId)
+      .where("state", "<>", "deleting")
+      .executeTakeFirst()
+    return row === undefined ? null : plans.limitsOf(row.tier, JSON.parse(row.limits))
+  }
+}
+
 /** Ties `chat/` and `usage/` to the domains that they ask. */
 export function wireChat(wiring: ChatWiring): { chat: Chat; routes: Route[] } {
-  const { db, clock, plans, models, templates, skills, sandboxes, logs } = wiring
+  const { db, clock, limits, models, templates, skills, sandboxes, logs } = wiring
   const redactors = createRedactors(wiring.secrets)
 
   const agentRow = (userId: string, agentId: string) =>
@@ -63,16 +76,6 @@ export function wireChat(wiring: ChatWiring): { chat: Chat; routes: Route[] } {
       .where("id", "=", agentId)
       .where("user_id", "=", userId)
       .executeTakeFirst()
-
-  async function limits(userId: string): Promise<Limits | null> {
-    const row = await db.read
-      .selectFrom("users")
-      .select(["tier", "limits"])
-      .where("id", "=", userId)
-      .where("state", "<>", "deleting")
-      .executeTakeFirst()
-    return row === undefined ? null : plans.limitsOf(row.tier, JSON.parse(row.limits))
-  }
 
   async function spec(userId: string, agentId: string): Promise<SandboxSpec> {
     const [row, limit] = await Promise.all([agentRow(userId, agentId), limits(userId)])

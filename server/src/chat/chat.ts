@@ -52,6 +52,8 @@ export interface Chat extends AsyncDisposable {
   drain(deadlineMs: number): Promise<void>
   /** No new run is taken from now on. */
   close(): void
+  /** Resolves when no run is under way. */
+  idle(): Promise<void>
   /** Cancels all runs of a user or an agent; resolves once they are seen to have stopped here. */
   endUser(userId: string): Promise<void>
   endAgent(agent: { id: string }): Promise<void>
@@ -168,6 +170,14 @@ export function createChat(options: ChatOptions): Chat {
   const recovery = createRecovery(parts, options.owner.server, live)
   const retention = createRetention(db, clock, log)
 
+  async function idle(): Promise<void> {
+    while (live.size > 0) await Promise.all([...live.values()].map((run) => run.ended))
+  }
+  async function stopAll(): Promise<void> {
+    for (const run of live.values()) run.abort({ error: "the server was stopped", code: "unavailable" })
+    await within(idle(), STOP_MS)
+  }
+
   async function endAll(belongs: (run: LiveRun) => boolean): Promise<void> {
     const ending = [...live.values()].filter(belongs)
     for (const run of ending) run.cancel()
@@ -209,12 +219,11 @@ export function createChat(options: ChatOptions): Chat {
     close() {
       closed = true
     },
+    idle,
     async drain(deadlineMs) {
       closed = true
-      const all = () => Promise.all([...live.values()].map((run) => run.ended))
-      await within(all(), deadlineMs)
-      for (const run of live.values()) run.abort({ error: "the server was stopped", code: "unavailable" })
-      await within(all(), STOP_MS)
+      await within(idle(), deadlineMs)
+      await stopAll()
     },
     endUser: (userId) => endAll((run) => run.userId === userId),
     endAgent: ({ id }) => endAll((run) => run.agentId === id),
@@ -222,8 +231,7 @@ export function createChat(options: ChatOptions): Chat {
     runsNow: () => live.size,
     async [Symbol.asyncDispose]() {
       closed = true
-      for (const run of live.values()) run.abort({ error: "the server was stopped", code: "unavailable" })
-      await within(Promise.all([...live.values()].map((run) => run.ended)), STOP_MS)
+      await stopAll()
       await recovery[Symbol.asyncDispose]()
       await retention[Symbol.asyncDispose]()
       runs.close()

@@ -63,7 +63,8 @@ export function createBudgets({ db, clock, limits, platformUsdPerDay, waitMs = W
   function wake(userId: string): void {
     for (const waiter of waiting) {
       if (waiter.userId !== userId && platformUsdPerDay === null) continue
-      return waiter.wake()
+      waiter.wake()
+      return
     }
   }
 
