@@ -68,6 +68,12 @@ export function createAdmission(limits: AdmissionLimits): Admission {
   }
 }
 
+function lengthOf(given: Record<string, unknown>): number {
+  let length = 256
+  for (const value of Object.values(given)) length += typeof value === "string" ? value.length : 1024
+  return length
+}
+
 /** What a run's prompt and history weigh, in characters (nearly all of them one byte). */
 export function weigh(spec: RunSpec): number {
   const { prompt } = spec
@@ -79,7 +85,7 @@ export function weigh(spec: RunSpec): number {
     }
     for (const part of message.content) {
       if (part.type === "image") bytes += part.data?.length ?? 0
-      else if (part.type === "tool_call") bytes += 1024
+      else if (part.type === "tool_call") bytes += lengthOf(part.arguments)
       else bytes += part.text.length
     }
   }

@@ -137,3 +137,5 @@ export type FromWorker =
   | { type: "catalogue.answer"; callId: number; models: CatalogueModel[] }
   | { type: "test-model.answer"; callId: number; result: { ok: boolean; error?: string } }
   | { type: "pong"; callId: number }
+  /** For the server's log; holds no key. */
+  | { type: "log"; level: "warn" | "error"; message: string }

@@ -1,5 +1,6 @@
 import type { Api, AssistantMessage, Model, SimpleStreamOptions, TranscriptContext } from "@earendil-works/pi-ai"
 import { createGuardedFetch, type GuardedFetchError, type GuardedFetchOptions } from "../lib/guarded-fetch.ts"
+import { markForSession } from "./cache-marks.ts"
 import { RunFailure } from "./failure.ts"
 import { withGuard } from "./guard.ts"
 import type { ResolvedModel } from "./models.ts"
@@ -160,7 +161,7 @@ function options(
     // Time limits and repeats are ours.
     timeoutMs: 1_800_000,
     maxRetries: 0,
-    onPayload: (payload) => withStop(payload, model.api, request.stop),
+    onPayload: (payload) => amended(payload, model.api, request.stop),
   }
 }
 
@@ -187,18 +188,20 @@ const takesStopWords = (api: string) =>
     "google-vertex",
   ].includes(api)
 
-function withStop(payload: unknown, api: string, stop: string[]): unknown {
-  if (stop.length === 0 || typeof payload !== "object" || payload === null) return undefined
+/** The last touch to a request's body, in each wire form's own words. */
+function amended(payload: unknown, api: string, stop: string[]): unknown {
+  if (typeof payload !== "object" || payload === null) return undefined
+  const some = stop.length > 0
   switch (api) {
     case "anthropic-messages":
-      return { ...payload, stop_sequences: stop }
+      return markForSession(some ? { ...payload, stop_sequences: stop } : { ...payload })
     case "openai-completions":
     case "mistral-conversations":
-      return { ...payload, stop }
+      return some ? { ...payload, stop } : undefined
     case "google-generative-ai":
     case "google-vertex": {
       const config = "config" in payload && typeof payload.config === "object" ? payload.config : {}
-      return { ...payload, config: { ...config, stopSequences: stop } }
+      return some ? { ...payload, config: { ...config, stopSequences: stop } } : undefined
     }
     default:
       return undefined

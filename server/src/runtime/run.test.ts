@@ -9,6 +9,7 @@ import type { Credentials, RunSpec } from "./protocol.ts"
 import { executeRun } from "./run.ts"
 import { DEFAULT_SETTINGS, type RuntimeSettings } from "./settings.ts"
 import { runSpec, type TestHost, testHost, until, userMessage } from "./test-kit.ts"
+import type { TranscriptMessage } from "./transcript.ts"
 
 const pi = await loadPi()
 const KEY = "sk-proj-platform-0123456789"
@@ -422,4 +423,35 @@ test("a conversation near the end of its window is compacted before the call", a
   const last = double.requests.at(-1)?.body.messages ?? []
   assert.match(JSON.stringify(last[0]), /<summary>/)
   assert.match(JSON.stringify(last.at(-1)), /Question 20/)
+})
+
+test("the next message of a session reads what came before it from the provider's cache", async () => {
+  await using double = await startAnthropicDouble()
+  double.script((_request, index) =>
+    index % 3 === 2
+      ? { text: `Done ${index}. ${"words ".repeat(200)}` }
+      : { toolCalls: [{ id: `t${index}`, name: "bash", arguments: { command: "x" } }] },
+  )
+  const history: RunSpec["history"] = []
+  const add = (message: TranscriptMessage) => history.push({ seq: history.length + 1, message })
+  const shares: number[] = []
+  for (let turn = 0; turn < 6; turn++) {
+    add(userMessage(`Message ${turn}: ${"please do this and that ".repeat(100)}`))
+    const spec = anthropic(double.url, "", { context: `It is minute ${turn}.` })
+    spec.prompt.soul = "You are a careful agent. ".repeat(300)
+    const host = testHost()
+    const first = double.requests.length
+    const outcome = await run({ ...spec, history: structuredClone(history) }, host)
+    assert.equal(outcome.type, "succeeded")
+    for (const message of host.messages()) add(message)
+    const used = [...host.settled.values()][0] ?? assert.fail("not settled")
+    shares.push(used.cache_read_tokens / (used.input_tokens + used.cache_read_tokens + used.cache_write_tokens))
+    const marks = JSON.stringify(double.requests[first]?.body).split('"cache_control"').length - 1
+    assert.ok(marks <= 4, "Anthropic takes four marks at most")
+  }
+  assert.ok(
+    shares.slice(2).every((share) => share > 0.6),
+    `shares read: ${shares.map((share) => share.toFixed(2))}`,
+  )
+  assert.ok((shares.at(-1) ?? 0) > 0.75)
 })

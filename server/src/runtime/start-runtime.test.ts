@@ -1,5 +1,6 @@
 import assert from "node:assert/strict"
 import { after, test } from "node:test"
+import { startOpenAiDouble } from "../../../test/doubles/openai.ts"
 import { startRuntime } from "./start-runtime.ts"
 import { runSpec, testHost, until } from "./test-kit.ts"
 
@@ -125,4 +126,21 @@ test("a model without a key, or unknown, is a clear failure", async () => {
   assert.equal(missing.message, "secret ANTHROPIC_API_KEY is not set")
   const unknown = await runtime.run(runSpec("Hi", { model: "nobody/x" }), testHost()).outcome
   assert.ok(unknown.type === "failed" && unknown.code === "invalid_request")
+})
+
+test("a model is tried by one smallest call, and its refusal is told", async () => {
+  await using double = await startOpenAiDouble()
+  const credentials = { owner: "platform" as const, apiKey: "key-123456789", baseUrl: double.url, headers: {} }
+  assert.deepEqual(await runtime.testModel("openai/x", credentials), { ok: true })
+  assert.equal(double.requests[0]?.body.max_tokens, 32)
+  double.script([{ error: { status: 404, message: "no such model" } }])
+  assert.deepEqual(await runtime.testModel("openai/x", credentials), {
+    ok: false,
+    error: "openai refused (404): no such model",
+  })
+  assert.deepEqual(await runtime.testModel("openai/x", { ...credentials, apiKey: null }), {
+    ok: false,
+    error: "secret OPENAI_API_KEY is not set",
+  })
+  assert.deepEqual(await runtime.testModel("demo/demo", { ...credentials, apiKey: null }), { ok: true })
 })

@@ -112,6 +112,9 @@ export function startWorker(options: WorkerOptions): WorkerHost {
       case "pong":
         pingedAt = null
         return
+      case "log":
+        options.log(message.level, message.message)
+        return
       case "catalogue.answer":
       case "test-model.answer":
         answers.get(message.callId)?.(message)

@@ -4,6 +4,7 @@ import { createDemoBudget } from "./demo-model.ts"
 import { installGuard } from "./guard.ts"
 import { loadPi } from "./pi/load.ts"
 import type { FromWorker, RunOutcome, RunSpec, ToWorker } from "./protocol.ts"
+import { scrubKeys } from "./scrub.ts"
 import { DEFAULT_SETTINGS, type RuntimeSettings } from "./settings.ts"
 import { NO_USAGE } from "./usage.ts"
 
@@ -47,6 +48,13 @@ main.on("message", (message: ToWorker) => {
   }
 })
 
+function log(error: unknown, what: string, secrets: string[]) {
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  post({ type: "log", level: "error", message: `${what}: ${scrubKeys(text, secrets)}` })
+}
+// A client that leaves a rejection behind must not end the runs of others.
+process.on("unhandledRejection", (error) => log(error, "left behind in a runtime worker", []))
+
 async function run(spec: RunSpec) {
   const abort = new AbortController()
   running.set(spec.runId, abort)
@@ -55,8 +63,9 @@ async function run(spec: RunSpec) {
     const [{ executeRun }, pi] = await Promise.all([import("./run.ts"), loadPi()])
     outcome = await executeRun(spec, border.portOf(spec.runId), { pi, settings, demoBudget }, abort.signal)
   } catch (error) {
-    // Not a provider's failure but ours: the text may hold anything, so it goes to the log alone.
-    console.error(`runtime: run ${spec.runId} failed:`, error)
+    // Not a provider's failure but ours: its text goes to the log alone.
+    const { apiKey, headers } = spec.credentials
+    log(error, `run ${spec.runId} failed`, [apiKey ?? "", ...Object.values(headers)])
     outcome = { type: "failed", code: "internal", message: "internal server error", usage: NO_USAGE }
   }
   running.delete(spec.runId)
