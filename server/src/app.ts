@@ -8,6 +8,10 @@ import { auditRoutes } from "./audit/routes.ts"
 import type { Config, Secrets } from "./config.ts"
 import type { Database } from "./db/database.ts"
 import { createDirectory } from "./directory.ts"
+import { createFiles } from "./files/files.ts"
+import { fileRoutes } from "./files/routes.ts"
+import { createStorage } from "./files/storage.ts"
+import { keptBytes } from "./files/store.ts"
 import type { Route } from "./http/endpoint.ts"
 import { healthRoutes } from "./http/health.ts"
 import { createIdempotency } from "./http/idempotency.ts"
@@ -35,7 +39,6 @@ import { createSandboxes } from "./sandboxes/sandboxes.ts"
 import { secretRoutes } from "./secrets/routes.ts"
 import { createSecrets } from "./secrets/secrets.ts"
 import { closable } from "./start/close-server.ts"
-import { createStorage, type Storage } from "./storage/storage.ts"
 import { builtInTemplates } from "./templates/built-in.ts"
 import { templateRoutes } from "./templates/routes.ts"
 import { createTemplates } from "./templates/templates.ts"
@@ -43,7 +46,7 @@ import type { Ender } from "./users/ender.ts"
 import { createPurge } from "./users/purge.ts"
 import { userRoutes } from "./users/routes.ts"
 import { createUsers } from "./users/users.ts"
-import { userLimits, wireChat } from "./wire-chat.ts"
+import { wireChat } from "./wire-chat.ts"
 
 /** Answers that are under way when the server closes (files, reads) have this long. */
 const CLOSE_MS = 10_000
@@ -134,7 +137,25 @@ export async function createApp(options: AppOptions): Promise<App> {
     ...{ db, clock, log, keys, users, models, templates, secrets, sandboxes, enders },
     takesChats: async () => !draining && !pause.paused(),
   })
-  enders.push({ endUser: async (userId) => secrets.forget(userId) })
+  const storage = createStorage({
+    now: clock.now,
+    limit: async (userId) => (await users.limits(userId))?.storage_bytes,
+    owners: agents.owners,
+    workspaceBytes: async (owner) => (await sandboxes.files(owner).usage(AbortSignal.timeout(60_000))).bytes,
+    otherBytes: (userId) => keptBytes(db, userId),
+  })
+  const files = createFiles({
+    ...{ db, clock, storage },
+    workspace: sandboxes.files,
+    hostUid: async (userId, agentId) => (await agents.forRun(userId, agentId))?.hostUid ?? null,
+    setMemory: agents.setMemory,
+  })
+  enders.push({
+    async endUser(userId) {
+      secrets.forget(userId)
+      storage.forget(userId)
+    },
+  })
   const directory = createDirectory({ keys, users, agents })
   const pause = createPause({ db, clock, log })
   await pause.load()
@@ -145,27 +166,15 @@ export async function createApp(options: AppOptions): Promise<App> {
     sandboxes: sandboxes.status,
     paused: pause.paused,
   }
-  const limitsOf = userLimits(db, plans)
-  const storage: Storage = createStorage({
-    limits: limitsOf,
-    now: clock.now,
-    sources: [
-      (userId) => chat.storageBytes(userId),
-      async (userId) => {
-        const signal = AbortSignal.timeout(60_000)
-        const sizes = (await agents.owners(userId)).map((owner) => sandboxes.files(owner).usage(signal))
-        return (await Promise.all(sizes)).reduce((sum, { bytes }) => sum + bytes, 0)
-      },
-    ],
-  })
   const { chat, routes: chatRoutes } = wireChat({
     ...{ db, clock, log, logs, bootId, runtime, models, templates, secrets, sandboxes },
     dataDir: config.dataDir,
     platformUsdPerDay: config.platformUsdPerDay,
     skills: null,
-    limits: limitsOf,
+    limits: users.limits,
     paused: pause.paused,
     ensureStorage: storage.ensure,
+    workspaceUsed: files.workspaceUsed,
   })
   enders.push(chat)
   await chat.recover()
@@ -176,6 +185,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     ...userRoutes(users, agents.all),
     ...agentRoutes(agents, options.publicUrl),
     ...templateRoutes(templates),
+    ...fileRoutes(files),
     ...chatRoutes,
     ...modelRoutes(models),
     ...secretRoutes(secrets),

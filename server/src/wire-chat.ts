@@ -1,7 +1,6 @@
 import type { Limits } from "@autonomis/contract/plans.ts"
 import { fullConfig, storedConfig } from "./agents/config.ts"
 import { type Chat, createChat } from "./chat/chat.ts"
-import { refreshMemory } from "./chat/memory.ts"
 import type { ChatPorts } from "./chat/ports.ts"
 import { chatRoutes } from "./chat/routes.ts"
 import { serverId } from "./chat/server-id.ts"
@@ -13,7 +12,6 @@ import type { Logger } from "./lib/log.ts"
 import { createRedactor, type Redactor } from "./lib/redact.ts"
 import type { Logs } from "./logs/logs.ts"
 import type { Models } from "./models/models.ts"
-import type { PlanTable } from "./plans/plans.ts"
 import type { Runtime } from "./runtime/client.ts"
 import type { Hands } from "./runtime/hands.ts"
 import type { SandboxSpec } from "./sandboxes/driver.ts"
@@ -49,19 +47,8 @@ export interface ChatWiring {
   paused(): boolean
   /** 403 `plan_limit` when so many more bytes do not fit the user's plan. */
   ensureStorage(userId: string, moreBytes: number): Promise<void>
-}
-
-/** A user's limits as they are now; null when the user is gone or going. */
-export function userLimits(db: Database, plans: PlanTable): (userId: string) => Promise<Limits | null> {
-  return async (userId) => {
-    const row = await db.read
-      .selectFrom("users")
-      .select(["tier", "limits"])
-      .where("id", "=", userId)
-      .where("state", "<>", "deleting")
-      .executeTakeFirst()
-    return row === undefined ? null : plans.limitsOf(row.tier, JSON.parse(row.limits))
-  }
+  /** A run that used its agent's workspace has ended. */
+  workspaceUsed(userId: string, agentId: string): Promise<void>
 }
 
 /** Ties `chat/` and `usage/` to the domains that they ask. */
@@ -113,12 +100,7 @@ export function wireChat(wiring: ChatWiring): { chat: Chat; routes: Route[] } {
       later(async () => sandboxes.hands(await spec(userId, agentId), { secrets: () => secretsOf(userId, agentId) })),
     limits,
     ensureStorage: wiring.ensureStorage,
-    async handsUsed(userId, agentId) {
-      const row = await agentRow(userId, agentId)
-      if (row === undefined) return
-      const files = sandboxes.files({ id: agentId, userId, hostUid: row.host_uid })
-      await refreshMemory(db, files, agentId, AbortSignal.timeout(30_000))
-    },
+    handsUsed: wiring.workspaceUsed,
     paused: wiring.paused,
     log: (entry) => logs.write(entry),
   }

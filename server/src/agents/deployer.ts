@@ -83,7 +83,8 @@ export function createDeployer({ store, clock, log, models, sandboxes }: Deploye
   }
 
   const errorOf = (name: StepName, failure: unknown): StepError => {
-    if (!stop.signal.aborted) log.error("a step of an agent's deployment failed", { step: name, error: failure })
+    if (!stop.signal.aborted && !(failure instanceof AppError))
+      log.error("a step of an agent's deployment failed", { step: name, error: failure })
     const cause = failure instanceof AppError ? failure.message : `the ${name} step failed`
     return { cause, cure: "Try again later; if it stays, ask who runs this server." }
   }
