@@ -42,7 +42,7 @@ export const t = {
     account: "Account menu",
     account_of: (user: string) => `Account ${user}: choose another`,
     findUser: "Find a user",
-    admin: "Administrator",
+    admin: "Admin",
     planAndLimits: "Plan and limits",
     docs: "API reference",
     signOut: "Sign out",
@@ -102,6 +102,14 @@ export const t = {
 
   deploy: {
     progress: "Setting up",
+    steps: {
+      record: "Written down",
+      keys: "Key made",
+      workspace: "Workspace made",
+      templates: "Templates laid in",
+      sandbox: "Sandbox tried",
+      model: "Model found",
+    } as Record<string, string>,
     pending: "Waiting",
     running: "Under way",
     done: "Done",

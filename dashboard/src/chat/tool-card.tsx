@@ -89,6 +89,6 @@ function tail(output: string): string {
 
 /** A path as the file pages know it: below the workspace, without a leading slash. */
 function inWorkspace(path: string): string | null {
-  const relative = path.replace(/^\/workspace\//, "").replace(/^\.\//, "")
+  const relative = path.replace(/^\/work\//, "").replace(/^\.\//, "")
   return relative.startsWith("/") || relative.split("/").includes("..") ? null : relative
 }

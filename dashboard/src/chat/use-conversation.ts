@@ -26,10 +26,10 @@ export interface Conversation {
   query: { data: unknown; error: unknown; refetch: () => unknown }
 }
 
-/** The stored conversation and the run under way, as one list of turns. */
-export function useConversation({ user, agent, session }: Place): Conversation {
+/** The stored conversation (`saved`: there is one) and the run under way, as one list of turns. */
+export function useConversation({ user, agent, session }: Place, saved: boolean): Conversation {
   const place = useMemo(() => ({ user, agent, session }), [user, agent, session])
-  const query = useQuery(sessionQuery(user, agent, session))
+  const query = useQuery({ ...sessionQuery(user, agent, session), enabled: saved })
   const live = useSyncExternalStore(liveRuns.subscribe, () => liveRuns.get(place))
   const stored = query.data
   const lastRun = stored?.at(-1)?.run_id ?? null

@@ -3,7 +3,7 @@ import { useQuery } from "@tanstack/react-query"
 import { useParams } from "@tanstack/react-router"
 import { api } from "../api.ts"
 import { API_DOCS, routes } from "../paths.ts"
-import { userQuery } from "../queries.ts"
+import { meQuery, userQuery } from "../queries.ts"
 import { useSignOut } from "../shell/shell.tsx"
 import { t } from "../texts.ts"
 import { AuditList } from "../ui/audit-list.tsx"
@@ -17,8 +17,18 @@ export function AccountPage() {
   const { user } = useParams({ from: routes.account })
   const query = useQuery(userQuery(user))
   const signOut = useSignOut()
+  // An administrator who looks on would end their own sign-ins, not the user's.
+  const own = useQuery(meQuery).data?.kind === "user"
   return (
-    <Page title={t.account.title} hint={t.account.hint}>
+    <Page
+      title={t.account.title}
+      hint={t.account.hint}
+      actions={
+        <Button variant="default" component="a" href={API_DOCS} target="_blank" rel="noreferrer">
+          {t.nav.docs}
+        </Button>
+      }
+    >
       <Loaded query={query}>
         {(info) => (
           <Stack gap="lg">
@@ -42,24 +52,21 @@ export function AccountPage() {
                 rotate={(grace) => api.users.rotateKey({ user }, { grace_seconds: grace })}
               />
             </section>
-            <section className="at-card" aria-label={t.account.signIns}>
-              <Group justify="space-between">
-                <div className="at-grow">
-                  <Title order={2}>{t.account.signIns}</Title>
-                  <Text size="sm" c="dimmed" mt={4}>
-                    {t.account.signInsText}
-                  </Text>
-                </div>
-                <Group gap="xs">
-                  <Button variant="default" component="a" href={API_DOCS} target="_blank" rel="noreferrer">
-                    {t.nav.docs}
-                  </Button>
+            {own ? (
+              <section className="at-card" aria-label={t.account.signIns}>
+                <Group justify="space-between">
+                  <div className="at-grow">
+                    <Title order={2}>{t.account.signIns}</Title>
+                    <Text size="sm" c="dimmed" mt={4}>
+                      {t.account.signInsText}
+                    </Text>
+                  </div>
                   <Button variant="default" loading={signOut.isPending} onClick={() => signOut.mutate(true)}>
                     {t.nav.signOutEverywhere}
                   </Button>
                 </Group>
-              </Group>
-            </section>
+              </section>
+            ) : null}
             <section className="at-card at-table-card" aria-label={t.account.activity}>
               <Title order={2} mb="md">
                 {t.account.activity}

@@ -133,7 +133,7 @@ function Talk({
 }) {
   const navigate = useNavigate()
   const place = useMemo(() => ({ user, agent, session }), [user, agent, session])
-  const { turns, live, query } = useConversation(place)
+  const { turns, live, query } = useConversation(place, saved)
   const busy = live !== undefined && live.failure === null
 
   const ask = useCallback(
@@ -177,7 +177,7 @@ function Talk({
         turns={turns}
         following={live?.answer}
         empty={
-          query.data === undefined ? null : (
+          saved && query.data === undefined ? null : (
             <Openers agent={agent} demo={demo} user={user} onAsk={(text) => ask(text, [])} />
           )
         }

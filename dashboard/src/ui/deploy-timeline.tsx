@@ -48,7 +48,7 @@ export function DeployTimeline({ user, agents }: { user: string; agents: readonl
                 <Icon name="close" size={12} />
               ) : null
             }
-            title={agents.length > 1 ? `${step.agent}: ${step.name}` : step.name}
+            title={agents.length > 1 ? `${step.agent}: ${nameOf(step.name)}` : nameOf(step.name)}
           >
             <Text size="sm" c="dimmed">
               {t.deploy[step.status]}
@@ -67,3 +67,5 @@ export function DeployTimeline({ user, agents }: { user: string; agents: readonl
     </Stack>
   )
 }
+
+const nameOf = (step: string) => t.deploy.steps[step] ?? step

@@ -1,0 +1,69 @@
+import type { Locator, Page } from "playwright-core"
+
+export interface DashboardPage {
+  name: string
+  path: string
+  /** Seen once the page has what it shows. */
+  ready: (page: Page) => Locator
+}
+
+const heading = (name: string) => (page: Page) => page.getByRole("heading", { name, exact: true, level: 1 })
+
+/** Every page of the dashboard with the account that `seed` makes. */
+export const PAGES: readonly DashboardPage[] = [
+  { name: "chat-new", path: "/u/ada/chat/manager", ready: (page) => page.getByText("What should manager do?") },
+  {
+    name: "chat",
+    path: "/u/ada/chat/manager/first-quarter",
+    ready: (page) => page.getByRole("button", { name: "Copy answer" }).first(),
+  },
+  { name: "agents", path: "/u/ada/agents", ready: (page) => page.getByRole("button", { name: "Talk to coder" }) },
+  { name: "new-agents", path: "/u/ada/new-agents", ready: (page) => page.getByText("Starting point") },
+  { name: "defaults", path: "/u/ada/defaults", ready: (page) => page.getByRole("textbox", { name: "SOUL.md" }) },
+  {
+    name: "agent-templates",
+    path: "/u/ada/agents/manager/templates",
+    ready: (page) => page.getByRole("textbox", { name: "SOUL.md" }),
+  },
+  {
+    name: "agent-files",
+    path: "/u/ada/agents/manager/files?path=plan.md",
+    ready: (page) => page.getByRole("heading", { name: "Launch plan" }),
+  },
+  {
+    name: "agent-keys",
+    path: "/u/ada/agents/manager/keys",
+    ready: (page) => page.getByRole("button", { name: "Make a new key" }),
+  },
+  {
+    name: "agent-settings",
+    path: "/u/ada/agents/manager/settings",
+    ready: (page) => page.getByRole("heading", { name: "Behaviour" }),
+  },
+  { name: "agent-connect", path: "/u/ada/agents/manager/connect", ready: (page) => page.getByText("online") },
+  { name: "agent-logs", path: "/u/ada/agents/manager/logs", ready: (page) => page.getByLabel("Filter") },
+  { name: "secrets", path: "/u/ada/secrets", ready: (page) => page.getByText("GITHUB_TOKEN").first() },
+  { name: "skills", path: "/u/ada/skills", ready: heading("Skills") },
+  { name: "usage", path: "/u/ada/usage", ready: (page) => page.getByText("Forecast") },
+  { name: "logs", path: "/u/ada/logs", ready: (page) => page.getByLabel("Filter") },
+  { name: "account", path: "/u/ada/account", ready: (page) => page.getByRole("heading", { name: "Activity" }) },
+  { name: "admin-users", path: "/admin/users", ready: (page) => page.getByRole("link", { name: "grace" }) },
+  { name: "admin-user", path: "/admin/users/ada", ready: (page) => page.getByRole("heading", { name: "Budgets" }) },
+  { name: "admin-plans", path: "/admin/plans", ready: (page) => page.getByRole("heading", { name: "enterprise" }) },
+  { name: "admin-health", path: "/admin/health", ready: (page) => page.getByText("Sandbox driver") },
+  {
+    name: "admin-templates",
+    path: "/admin/templates",
+    ready: (page) => page.getByRole("textbox", { name: "SOUL.md" }),
+  },
+  { name: "admin-logs", path: "/admin/logs", ready: (page) => page.getByLabel("Filter") },
+  { name: "admin-audit", path: "/admin/audit", ready: (page) => page.getByRole("columnheader", { name: "Who" }) },
+]
+
+/** Signs in by the form, as a person would. */
+export async function signIn(page: Page, key: string, path = "/"): Promise<void> {
+  await page.goto(path)
+  await page.getByLabel("API key").fill(key)
+  await page.getByRole("button", { name: "Sign in" }).click()
+  await page.getByRole("navigation").waitFor()
+}

@@ -1,0 +1,51 @@
+import { mkdir } from "node:fs/promises"
+import { join } from "node:path"
+import { ROOT, startServer } from "../test/server.ts"
+import { DESKTOP, PHONE, startBrowser } from "./browser.ts"
+import { PAGES, signIn } from "./dashboard-pages.ts"
+import { seed } from "./seed.ts"
+
+/** Pages that are also shown as a phone has them. */
+const ON_PHONE = new Set(["chat", "chat-new", "agents", "agent-files", "secrets", "usage"])
+
+// npm run screenshots [-- page…]: every page in both themes, into docs/images.
+const chosen = process.argv.slice(2)
+const folder = process.env.SCREENSHOTS_DIR ?? join(ROOT, "docs/images")
+await mkdir(folder, { recursive: true })
+await using server = await startServer()
+await using browser = await startBrowser(server.url)
+
+const first = await browser.open()
+await first.page.goto("/")
+await first.page.getByLabel("API key").waitFor()
+await first.page.screenshot({ path: join(folder, "sign-in.png") })
+await signIn(first.page, server.adminKey)
+await first.page.getByLabel("Your name").fill("Ada Lovelace")
+await first.page.screenshot({ path: join(folder, "welcome.png") })
+
+await seed(server)
+for (const colorScheme of ["light", "dark"] as const) {
+  for (const [viewport, suffix] of [
+    [DESKTOP, ""],
+    [PHONE, "-phone"],
+  ] as const) {
+    const { page, context } = await browser.open({ viewport, colorScheme })
+    await signIn(page, server.adminKey)
+    for (const { name, path, ready } of PAGES) {
+      if (suffix && !ON_PHONE.has(name)) continue
+      if (chosen.length > 0 && !chosen.includes(name)) continue
+      try {
+        await page.goto(path)
+        await ready(page).waitFor({ timeout: 6000 })
+        await page.waitForLoadState("load")
+        // Colours of code come a moment later.
+        await page.waitForTimeout(300)
+      } catch (error) {
+        process.exitCode = 1
+        console.error(`${name}: ${error}`)
+      }
+      await page.screenshot({ path: join(folder, `${name}${suffix}-${colorScheme}.png`) })
+    }
+    await context.close()
+  }
+}
