@@ -61,7 +61,12 @@ export async function callProvider(deps: CallDeps, request: CallRequest): Promis
     ...(deps.resolve === undefined ? {} : { resolve: deps.resolve }),
   })
   const fetch: typeof globalThis.fetch = async (input, init) => {
-    const response = await guarded(input, init)
+    let response = await guarded(input, init)
+    const elsewhere = response.status === 404 ? underV1(input) : null
+    if (elsewhere !== null) {
+      void response.body?.cancel()
+      response = await guarded(elsewhere, init)
+    }
     wire.status = response.status
     wire.retryAfterMs = retryAfter(response.headers)
     return response
@@ -206,6 +211,14 @@ function amended(payload: unknown, api: string, stop: string[]): unknown {
     default:
       return undefined
   }
+}
+
+/** Many servers have their API under `/v1` only, and many base URLs are given without it. */
+function underV1(input: Parameters<typeof globalThis.fetch>[0]): URL | null {
+  const url = new URL(input instanceof Request ? input.url : input)
+  if (url.pathname !== "/chat/completions") return null
+  url.pathname = "/v1/chat/completions"
+  return url
 }
 
 function retryAfter(headers: Headers): number | null {

@@ -81,6 +81,17 @@ test("an answer with a tool call goes through chat completions, with the provide
   )
 })
 
+test("a base URL without /v1 finds a server that has its API there", async () => {
+  await using double = await startOpenAiDouble()
+  double.script((request) => (request.path.startsWith("/v1/") ? { text: "Found." } : { error: { status: 404 } }))
+  const outcome = await run(openAi("", "Hi", { credentials: credentials(double.url) }), testHost())
+  assert.ok(outcome.type === "succeeded" && outcome.text === "Found.")
+  assert.deepEqual(
+    double.requests.map(({ path }) => path),
+    ["/chat/completions", "/v1/chat/completions"],
+  )
+})
+
 test("an answer with thinking and a tool call goes through Anthropic's messages, base URL with or without /v1", async () => {
   await using double = await startAnthropicDouble()
   for (const url of [double.url, `${double.url}/v1`, `${double.url}/`]) {
