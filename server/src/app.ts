@@ -166,7 +166,11 @@ export async function createApp(options: AppOptions): Promise<App> {
     sandboxes: sandboxes.status,
     paused: pause.paused,
   }
-  const { chat, routes: chatRoutes } = wireChat({
+  const {
+    chat,
+    routes: chatRoutes,
+    gatewayRoutes,
+  } = wireChat({
     ...{ db, clock, log, logs, bootId, runtime, models, templates, secrets, sandboxes },
     dataDir: config.dataDir,
     platformUsdPerDay: config.platformUsdPerDay,
@@ -194,7 +198,8 @@ export async function createApp(options: AppOptions): Promise<App> {
     ...platformRoutes({ status, pause, signIn, limits, publicUrl: options.publicUrl }),
   ]
   const server = buildServer({
-    routes,
+    // The gateway speaks another protocol: it stands beside the API and is not in its reference.
+    routes: [...routes, ...gatewayRoutes],
     directory,
     log,
     idempotency,

@@ -52,7 +52,7 @@ export interface ChatWiring {
 }
 
 /** Ties `chat/` and `usage/` to the domains that they ask. */
-export function wireChat(wiring: ChatWiring): { chat: Chat; routes: Route[] } {
+export function wireChat(wiring: ChatWiring): { chat: Chat; routes: Route[]; gatewayRoutes: Route[] } {
   const { db, clock, limits, models, templates, skills, sandboxes, logs } = wiring
   const redactors = createRedactors(wiring.secrets)
 
@@ -109,7 +109,11 @@ export function wireChat(wiring: ChatWiring): { chat: Chat; routes: Route[] } {
   const budgets = createBudgets({ db, clock, limits, platformUsdPerDay: wiring.platformUsdPerDay })
   const owner = { server: serverId(dataDir), boot: wiring.bootId }
   const chat = createChat({ db, clock, log, runtime, budgets, ports, dataDir, owner })
-  return { chat, routes: [...chatRoutes(chat), ...usageRoutes(createUsage(db, clock))] }
+  return {
+    chat,
+    routes: [...chatRoutes(chat), ...usageRoutes(createUsage(db, clock))],
+    gatewayRoutes: gatewayRoutes(chat),
+  }
 }
 
 /** Hands that are looked for at the first call: what they need of the agent is not asked before. */

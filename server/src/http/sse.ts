@@ -12,6 +12,8 @@ export interface SseStream {
    * `id` null: an event that a reader cannot resume from.
    */
   send(id: number | string | null, event: string, data: unknown): void
+  /** One line of data without name or id, as it is (the gateway's chunks). */
+  line(data: string): void
   comment(): void
   /** Ends the stream once what was sent is on its way. */
   close(): void
@@ -96,6 +98,9 @@ export function openSse({ request, reply, signal }: SseContext): SseStream {
   const stream: SseStream = {
     send(id, event, data) {
       add(`${id === null ? "" : `id: ${id}\n`}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`)
+    },
+    line(data) {
+      add(`data: ${data}\n\n`)
     },
     comment() {
       add(":\n\n")
