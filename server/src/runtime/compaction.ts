@@ -26,9 +26,11 @@ export interface CompactionDeps {
  * nothing that could be left out.
  */
 export async function compact(messages: LoadedMessage[], deps: CompactionDeps): Promise<Compacted | null> {
-  const cut = cutPoint(messages, Math.min(20_000, Math.floor(deps.contextWindow / 4)))
-  if (cut === 0) return null
+  const keep = Math.min(20_000, Math.floor(deps.contextWindow / 4))
+  const cut = cutPoint(messages, keep)
   const older = messages.slice(0, cut)
+  // A summary of little more than the last summary would make no room, and be asked for again at each turn.
+  if (upperTokens(older.map(({ message }) => message)) < keep / 2) return null
   const coversToSeq = older.findLast(({ seq }) => seq !== null)?.seq
   if (coversToSeq === undefined || coversToSeq === null) return null
   let summary: string | null = null

@@ -90,8 +90,8 @@ export function createModelCaller(deps: CallerDeps): ModelCaller {
         const result = await tryOnce(context, watched, signal)
         const { message } = result
         if (message.stopReason !== "error") return message
-        caller.overflowed = pi.isContextOverflow(message, model.contextWindow)
         if (caller.failure !== null) return message
+        caller.overflowed = pi.isContextOverflow(message, model.contextWindow)
         const pause = shouldRetry(result, tries, settings)
         if (caller.overflowed || shown.text || pause === null || !(await sleep(pause, signal))) {
           if (signal.aborted) return { ...message, stopReason: "aborted" }
