@@ -1,6 +1,7 @@
 import type { Limits } from "@autonomis/contract/plans.ts"
 import { fullConfig, storedConfig } from "./agents/config.ts"
 import { type Chat, createChat } from "./chat/chat.ts"
+import { gatewayRoutes } from "./chat/gateway/routes.ts"
 import type { ChatPorts } from "./chat/ports.ts"
 import { chatRoutes } from "./chat/routes.ts"
 import { serverId } from "./chat/server-id.ts"
