@@ -72,6 +72,8 @@ export interface App extends AsyncDisposable {
   server: FastifyInstance
   /** What need not be there for the first answer: workers, the sandbox's self-test, what an earlier stop left over. */
   start(): void
+  /** Opens the dashboard as administrator, once, within 10 minutes; null when there are users already. */
+  welcomeLink(): Promise<string | null>
   /** From now on `/ready` says 503 and no new run is taken. */
   drain(): void
   /** Resolves when no run is under way. */
@@ -223,6 +225,10 @@ export async function createApp(options: AppOptions): Promise<App> {
       purge.kick()
       const failed = (error: unknown) => log.error("what an earlier stop left over could not be taken up", { error })
       agents.start().catch(failed)
+    },
+    async welcomeLink() {
+      const user = await db.read.selectFrom("users").select("id").limit(1).executeTakeFirst()
+      return user === undefined ? `${options.publicUrl()}/#token=${(await signIn.adminLink()).token}` : null
     },
     drain() {
       draining = true

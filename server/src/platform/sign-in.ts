@@ -21,6 +21,8 @@ export interface SignIn {
   withLink(token: string, origin: Origin): Promise<SignedIn | null>
   /** A token that signs the user in, once. */
   link(user: UserRef, principal: Principal, origin: Origin): Promise<{ token: string; expiresAt: number }>
+  /** As `link`, for the administrator: printed at a start on which there is nobody yet. */
+  adminLink(): Promise<{ token: string; expiresAt: number }>
   impersonate(user: UserRef, principal: Principal, origin: Origin): Promise<SignedIn>
   signOut(principal: Principal, everywhere: boolean, origin: Origin): Promise<void>
 }
@@ -65,6 +67,12 @@ export function createSignIn({ db, keys, clock }: { db: Database; keys: Keys; cl
       const parentHash = principal.keyHash
       const { key, step } = keys.issue({ kind: "link", userId: user.id, agentId: null, parentHash, expiresAt })
       await keys.commit(user.id, [step, audit(origin, user.id, "users.signInLink", `user:${user.name}`)])
+      return { token: key, expiresAt }
+    },
+    async adminLink() {
+      const expiresAt = clock.now() + LINK_MS
+      const { key, step } = keys.issue({ kind: "link", userId: null, agentId: null, parentHash: null, expiresAt })
+      await keys.commit(null, [step])
       return { token: key, expiresAt }
     },
     impersonate: (user, principal, origin) =>

@@ -89,6 +89,8 @@ async function start(): Promise<void> {
   say(`Autonomis is ready at ${publicUrl}${publicUrl === address ? "" : ` (it listens on ${address})`}`)
   say(`The admin key is in ${keys.adminKeyPlace}`)
   if (keys.isNew) say(`Your admin key, shown this once: ${keys.adminKey}`)
+  const link = await app.welcomeLink()
+  if (link !== null) say(`Open the dashboard as administrator, once, within 10 minutes: ${link}`)
   app.start()
 }
 
