@@ -132,7 +132,8 @@ export const STREAM_EVENTS = {
   "tool.output": z.object({ id: z.string(), delta: z.string() }),
   "tool.finished": z.object({ id: z.string(), is_error: z.boolean(), duration_ms: z.number(), result: z.string() }),
   done: ChatAnswer,
-  error: RunError,
+  /** Beside the two may stand what the HTTP answer would say too: `limit`, `left`, `resets_at`. */
+  error: RunError.loose(),
 } as const
 export type StreamEventName = keyof typeof STREAM_EVENTS
 export type StreamEvent = {
@@ -154,7 +155,7 @@ export type Session = z.infer<typeof Session>
 export const SessionMessage = z
   .object({
     id: z.string(),
-    role: z.enum(["user", "assistant", "tool", "summary"]),
+    role: z.enum(["user", "assistant"]).meta({ description: "A tool's result stands with its call." }),
     content: z.union([
       z.string(),
       z.array(
@@ -181,8 +182,8 @@ const chatErrors = [
   "budget_exhausted",
   "conflict",
   "cancelled",
-  "sandbox_unavailable",
   "plan_limit",
+  "unavailable",
 ] as const
 
 export const chat = {

@@ -44,8 +44,6 @@ export interface Chat extends AsyncDisposable {
   submit(submission: Submission): Promise<LiveRun>
   readonly runs: Runs
   readonly sessions: Sessions
-  /** Bytes of transcripts and attachments that a user keeps. */
-  storageBytes(userId: string): Promise<number>
   /** Before the first request: ends what this server's earlier start left under way. */
   recover(): Promise<void>
   /** Takes no new runs, lets those under way end, and stops them at the deadline. */
@@ -202,18 +200,6 @@ export function createChat(options: ChatOptions): Chat {
       const begin = () => start(submission, messages, wish)
       if (submission.session === null) return begin()
       return arrivals.run(`${submission.agent.id}/${submission.session}`, begin)
-    },
-    async storageBytes(userId) {
-      const [messages, attachments] = await Promise.all(
-        (["messages", "attachments"] as const).map((table) =>
-          db.read
-            .selectFrom(table)
-            .select(({ fn }) => fn.sum<number | null>("size_bytes").as("bytes"))
-            .where("user_id", "=", userId)
-            .executeTakeFirstOrThrow(),
-        ),
-      )
-      return Number(messages?.bytes ?? 0) + Number(attachments?.bytes ?? 0)
     },
     recover: () => recovery.ownEarlier(),
     close() {
