@@ -53,13 +53,13 @@ test("the headers go out before the first event, and a comment every 15 s keeps 
 })
 
 test("a reader who stops reading is cut, and memory stays bounded", async () => {
-  let stream: SseStream | undefined
-  await using server = await startTestServer([streamRoute((s) => (stream = s))])
+  const streams: SseStream[] = []
+  await using server = await startTestServer([streamRoute((s) => streams.push(s))])
   const socket = await server.socket()
   socket.on("error", () => {})
   socket.pause()
   socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\nX-API-Key: ada\r\n\r\n`)
-  const open = await until(() => stream, "the stream to open")
+  const open: SseStream = await until(() => streams[0] ?? null, "the stream to open")
   const before = process.memoryUsage().rss
   const delta = "x".repeat(10_000)
   let sent = 0
