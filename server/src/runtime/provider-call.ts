@@ -64,8 +64,11 @@ export async function callProvider(deps: CallDeps, request: CallRequest): Promis
     let response = await guarded(input, init)
     const elsewhere = response.status === 404 ? underV1(input) : null
     if (elsewhere !== null) {
-      void response.body?.cancel()
-      response = await guarded(elsewhere, init)
+      // Where both are 404 the first stands: it may be the model that is not there.
+      const { status, headers } = response
+      const first = new Response(await response.text(), { status, headers })
+      const second = await guarded(elsewhere, init)
+      response = second.status === 404 ? first : second
     }
     wire.status = response.status
     wire.retryAfterMs = retryAfter(response.headers)

@@ -133,7 +133,7 @@ test("a model is tried by one smallest call, and its refusal is told", async () 
   const credentials = { owner: "platform" as const, apiKey: "key-123456789", baseUrl: double.url, headers: {} }
   assert.deepEqual(await runtime.testModel("openai/x", credentials), { ok: true })
   assert.equal(double.requests[0]?.body.max_tokens, 32)
-  double.script([{ error: { status: 404, message: "no such model" } }])
+  double.script(() => ({ error: { status: 404, message: "no such model" } }))
   assert.deepEqual(await runtime.testModel("openai/x", credentials), {
     ok: false,
     error: "openai refused (404): no such model",
