@@ -59,6 +59,7 @@ export async function skillsUnderTest({ db, budgetMs = 10_000, ...more }: Option
     log: silentLogger,
     registry: createRegistry(http),
     registryUrl,
+    seenIn: "sandbox",
     secretKeys: async () => [...secrets],
     binaries: async () => programs,
     ensureStorage: async () => {},

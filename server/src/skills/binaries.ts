@@ -1,17 +1,20 @@
-import { constants } from "node:fs"
-import { access, readdir } from "node:fs/promises"
-import { join } from "node:path"
+import { readdir, realpath, stat } from "node:fs/promises"
+import { delimiter, join } from "node:path"
 import type { Clock } from "../lib/clock.ts"
 
-/** The folders of a bubblewrap sandbox's PATH that are the host's own. */
-const FOLDERS = ["/usr/bin", "/bin"]
+/** The folders of a bubblewrap sandbox's PATH that are the host's own, and what of the host it sees. */
+const SANDBOX_PATH = ["/usr/bin", "/bin"]
+const SANDBOX_SEES = /^\/(?:usr|bin|sbin|lib\w*)\//
 const KEPT_MS = 60_000
 
 /**
- * The programs that commands find in a sandbox which shows the host's `/usr` and brings its own Node. Looked up again
- * after a minute, so that a program which the operator adds counts without a restart.
+ * The programs that commands find. `sandbox`: in one which shows the host's `/usr` and brings its own Node; `host`: on
+ * the server's own PATH. Looked up again after a minute, so that a program which the operator adds counts without a
+ * restart.
  */
-export function hostBinaries(clock: Clock): () => Promise<ReadonlySet<string>> {
+export function hostBinaries(clock: Clock, where: "sandbox" | "host"): () => Promise<ReadonlySet<string>> {
+  const folders = where === "sandbox" ? SANDBOX_PATH : (process.env.PATH ?? "").split(delimiter)
+  const look = () => lookIn(folders, where === "sandbox" ? SANDBOX_SEES : /^/)
   let kept: Promise<ReadonlySet<string>> | null = null
   let lookedAt = 0
   return () => {
@@ -31,21 +34,32 @@ export function hostBinaries(clock: Clock): () => Promise<ReadonlySet<string>> {
   }
 }
 
-async function look(): Promise<ReadonlySet<string>> {
+async function lookIn(folders: readonly string[], seen: RegExp): Promise<ReadonlySet<string>> {
   const found = new Set(["node"])
-  for (const folder of FOLDERS) {
-    const names = await readdir(folder).catch((): string[] => [])
+  const looked = new Set<string>()
+  for (const folder of folders) {
+    // On most systems `/bin` is `/usr/bin`.
+    const real = await realpath(folder).catch(() => null)
+    if (real === null || looked.has(real)) continue
+    looked.add(real)
+    const names = await readdir(real).catch((): string[] => [])
     await Promise.all(
       names.map(async (name) => {
-        if (await isExecutable(join(folder, name))) found.add(name)
+        if (await everyoneMayRun(join(real, name), seen)) found.add(name)
       }),
     )
   }
   return found
 }
 
-const isExecutable = (path: string) =>
-  access(path, constants.X_OK).then(
-    () => true,
-    () => false,
-  )
+/** A sandbox's commands run as a user of their own, who has no more rights than anybody. */
+async function everyoneMayRun(path: string, seen: RegExp): Promise<boolean> {
+  try {
+    const target = await realpath(path)
+    if (!seen.test(target)) return false
+    const found = await stat(target)
+    return found.isFile() && (found.mode & 0o001) !== 0
+  } catch {
+    return false
+  }
+}

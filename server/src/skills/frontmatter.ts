@@ -93,7 +93,10 @@ const Extension = z.looseObject({
 })
 
 const Header = z.looseObject({
-  name: z.string("must be text").max(64).regex(NAME, "1 to 64 of a-z, 0-9 and single -"),
+  name: z
+    .string((issue) => (issue.input === undefined ? "is missing" : "must be text"))
+    .max(64)
+    .regex(NAME, "1 to 64 of a-z, 0-9 and single -"),
   description: text(1024),
   license: text(500).nullish(),
   compatibility: text(500).nullish(),

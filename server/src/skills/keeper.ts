@@ -50,6 +50,8 @@ export interface Keeper {
   /** Changes a row's words, and shows or hides its bundle; null leaves it as it is. */
   amend(userId: string, slug: string, edit: Edit, origin: Origin): Promise<void>
   settle(userId: string): Promise<void>
+  /** Resolves when what is under way for a user is done. */
+  quiet(userId: string): Promise<void>
 }
 
 export interface Keep {
@@ -153,5 +155,6 @@ export function createKeeper({ db, clock, store, folders, ensureStorage }: Keepe
       }),
 
     settle: (userId) => locks.run(userId, () => settleNow(userId)),
+    quiet: (userId) => locks.run(userId, async () => {}),
   }
 }

@@ -24,6 +24,7 @@ export function startNightly({ clock, log, hour, work, wait = waitQuietly }: Nig
   const loop = async () => {
     for (let pause = FIRST_MS; ; ) {
       await wait(pause, stop.signal)
+      stop.signal.throwIfAborted()
       try {
         await work(stop.signal)
         pause = untilHour(clock.now(), hour)

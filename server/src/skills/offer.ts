@@ -1,3 +1,4 @@
+import { PROVIDER_VARIABLES } from "../runtime/providers.ts"
 import type { SkillHeader } from "./frontmatter.ts"
 import type { StoredSkill } from "./stored.ts"
 
@@ -54,5 +55,6 @@ function inWords(missing: string): string {
   if (missing.startsWith("os:")) return `another system (${missing.slice(3).split("|").join(" or ")})`
   if (missing.startsWith("config:")) return `the setting ${missing.slice(7)}, which this platform does not have`
   if (missing.includes("|")) return `one of the programs ${missing.split("|").join(", ")}`
+  if (PROVIDER_VARIABLES.has(missing)) return `the secret ${missing}, which is never given to a sandbox`
   return /^[A-Z_][A-Z0-9_]*$/.test(missing) ? `the secret ${missing}` : `the program ${missing}`
 }

@@ -9,9 +9,6 @@ export interface PromptSkill {
   path: string
 }
 
-/** Where a user's skills are in every sandbox of theirs. */
-export const SKILLS_TARGET = "/skills"
-
 /** What of a skill decides whether and how it is listed; its files are not kept in memory. */
 type Kept = Pick<SkillRow, "slug" | "updatedAt"> & { info: Pick<SkillRow["info"], "header" | "quarantine"> }
 
@@ -28,6 +25,8 @@ export interface PromptSkills {
 export function createPromptSkills(
   store: SkillStore,
   surroundings: (userId: string, agentId: string) => Promise<Surroundings>,
+  /** The folder in which the model finds a user's skills. */
+  folderOf: (userId: string) => string,
 ): PromptSkills {
   const cache = new Map<string, Kept>()
 
@@ -46,17 +45,17 @@ export function createPromptSkills(
     return found
   }
 
-  const shown = ({ slug, info }: Kept): PromptSkill => ({
+  const shown = (userId: string, { slug, info }: Kept): PromptSkill => ({
     name: slug,
     description: info.header.description,
-    path: `${SKILLS_TARGET}/${slug}/SKILL.md`,
+    path: `${folderOf(userId)}/${slug}/SKILL.md`,
   })
 
   const list = async (userId: string, agentId: string): Promise<PromptSkill[]> => {
     const skills = await skillsOf(userId)
     if (skills.length === 0) return []
     const around = await surroundings(userId, agentId)
-    return skills.filter(({ info }) => offer(info, around).listed).map(shown)
+    return skills.filter(({ info }) => offer(info, around).listed).map((skill) => shown(userId, skill))
   }
 
   return {
@@ -72,7 +71,7 @@ export function createPromptSkills(
       if (slug === undefined) return null
       const skill = (await skillsOf(userId)).find((one) => one.slug === slug)
       if (skill === undefined || !skill.info.header.userInvocable) return null
-      return offer(skill.info, await surroundings(userId, agentId)).state === "active" ? shown(skill) : null
+      return offer(skill.info, await surroundings(userId, agentId)).state === "active" ? shown(userId, skill) : null
     },
   }
 }

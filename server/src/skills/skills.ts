@@ -11,7 +11,7 @@ import { createKeeper, noSuchSkill, type User } from "./keeper.ts"
 import { createLatestVersions, latestKey } from "./latest.ts"
 import { MAX_ARCHIVE_BYTES } from "./limits.ts"
 import { offer, type Surroundings } from "./offer.ts"
-import { createPromptSkills, type PromptSkills, SKILLS_TARGET } from "./prompt.ts"
+import { createPromptSkills, type PromptSkills } from "./prompt.ts"
 import { createRecheck, type RecheckResult } from "./recheck.ts"
 import type { Registry } from "./registry.ts"
 import { type SkillRow, skillStore } from "./store.ts"
@@ -25,6 +25,8 @@ export interface SkillsOptions {
   registryUrl: string
   /** The secrets that commands of a user's sandboxes see: of one agent, or of any when null. */
   secretKeys: (userId: string, agentId: string | null) => Promise<readonly string[]>
+  /** `sandbox`: mounted at `/skills`. `host`: where commands run without a sandbox and find them in the data folder. */
+  seenIn: "sandbox" | "host"
   /** The programs on a sandbox's PATH. */
   binaries: () => Promise<ReadonlySet<string>>
   /** 403 `plan_limit` when so many more bytes do not fit the user's plan. */
@@ -65,10 +67,14 @@ export interface Skills {
   recheck(signal: AbortSignal): Promise<RecheckResult>
   /** As `recheck`, but only if no server did it in the last 20 hours. */
   recheckIfDue(signal: AbortSignal): Promise<void>
+  /** The user is being deleted: resolves when nothing more is written for them. */
+  endUser(userId: string): Promise<void>
   /** Mends what a crash left, of every user. Once, after the start. */
   sweep(signal: AbortSignal): Promise<void>
 }
 
+/** Where a user's skills are in every sandbox of theirs. */
+const SANDBOX_TARGET = "/skills"
 const DUE_MS = 20 * 60 * 60 * 1000
 
 export function createSkills(options: SkillsOptions): Skills {
@@ -83,7 +89,8 @@ export function createSkills(options: SkillsOptions): Skills {
     const [secrets, programs] = await Promise.all([secretKeys(userId, agentId), binaries()])
     return { secrets: new Set(secrets), binaries: programs }
   }
-  const prompts = createPromptSkills(store, surroundings)
+  const targetOf = (userId: string) => (options.seenIn === "host" ? folders.shown(userId) : SANDBOX_TARGET)
+  const prompts = createPromptSkills(store, surroundings, targetOf)
   const kept = async (user: User, { row, created }: { row: SkillRow; created: boolean }): Promise<Kept> => ({
     skill: viewOf(row, await surroundings(user.id, null), row.info.provenance?.latestVersion ?? null),
     created,
@@ -168,7 +175,7 @@ export function createSkills(options: SkillsOptions): Skills {
 
     async mount(userId) {
       await settleOnce(userId)
-      return { source: folders.shown(userId), target: SKILLS_TARGET }
+      return { source: folders.shown(userId), target: targetOf(userId) }
     },
 
     bytes: (userId) => store.bytes(userId),
@@ -185,6 +192,11 @@ export function createSkills(options: SkillsOptions): Skills {
         await turn.giveBack()
         throw error
       }
+    },
+
+    async endUser(userId) {
+      settled.delete(userId)
+      await keeper.quiet(userId)
     },
 
     async sweep(signal) {
