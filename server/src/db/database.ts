@@ -1,4 +1,5 @@
 import type { CompiledQuery, Kysely, Transaction } from "kysely"
+import type { Heard } from "./postgres-listen.ts"
 import type { Schema } from "./schema.ts"
 
 /** Anything Kysely can compile: a finished query builder. */
@@ -35,6 +36,8 @@ export interface Database extends AsyncDisposable {
   readonly read: Kysely<Schema>
   readonly kysely: Kysely<Schema>
   batch<const S extends readonly Step[]>(steps: S): Promise<BatchRows<S>>
+  /** Hears `pg_notify` of all servers on the same database; null on SQLite, which has one server alone. */
+  readonly listen: ((channel: string, heard: Heard) => AsyncDisposable) | null
   /** Writes a whole copy of the database to a file while it is in use (SQLite; on PostgreSQL use pg_dump). */
   backup(path: string): Promise<void>
 }

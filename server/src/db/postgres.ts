@@ -1,6 +1,7 @@
 import { Kysely, PostgresDialect } from "kysely"
 import pg from "pg"
 import { type BatchRows, checkRows, type Database, type Step } from "./database.ts"
+import { listenOn } from "./postgres-listen.ts"
 import type { Schema } from "./schema.ts"
 
 const POOL_SIZE = 10
@@ -15,13 +16,11 @@ export function openPostgres(url: string, onError: (error: Error) => void, schem
   const types = new pg.TypeOverrides()
   types.setTypeParser(INT8, Number)
   types.setTypeParser(NUMERIC, Number)
-  const pool = new pg.Pool({
+  const config = {
     connectionString: url,
-    max: POOL_SIZE,
-    types,
-    connectionTimeoutMillis: 10_000,
     ...(schema === undefined ? {} : { options: `-c search_path=${schema}` }),
-  })
+  }
+  const pool = new pg.Pool({ ...config, max: POOL_SIZE, types, connectionTimeoutMillis: 10_000 })
   pool.on("error", onError)
   const kysely = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) })
   return {
@@ -41,6 +40,7 @@ export function openPostgres(url: string, onError: (error: Error) => void, schem
         return answers as BatchRows<S>
       })
     },
+    listen: (channel, heard) => listenOn(config, channel, heard),
     async backup() {
       throw new Error("a PostgreSQL database is backed up with pg_dump")
     },

@@ -128,6 +128,7 @@ export function openSqlite(file: string): Database {
         if (jobs.length === 1) setImmediate(() => void flush())
       })
     },
+    listen: null,
     async backup(path) {
       // From the writing connection: from another it starts anew with each write.
       await kysely.connection().execute(() => backup(raw, path, { rate: 1000 }))

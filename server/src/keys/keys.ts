@@ -4,7 +4,9 @@ import type { Principal } from "../http/endpoint.ts"
 import type { Clock } from "../lib/clock.ts"
 import type { Logger } from "../lib/log.ts"
 import type { PlanTable } from "../plans/plans.ts"
+import { createKeyCache } from "./cache.ts"
 import { hashKey, isWellFormedKey, newKey, sameHash } from "./format.ts"
+import { createNotices } from "./notices.ts"
 import { type KeyRow, keyStore, type Owner } from "./store.ts"
 import { createWatch } from "./watch.ts"
 
@@ -72,6 +74,32 @@ export function createKeys({ db, clock, plans, log }: KeysOptions): Keys {
     return row === null || !isAlive(row, clock.now()) ? null : row
   }
   const watch = createWatch({ find, clock, log })
+  const cache = createKeyCache()
+  /** Goes up with each change: a row that was read before it must not be kept after it. */
+  let changes = 0
+  const failed = (error: unknown) => log.error("keys in use could not be looked at", { error })
+  /** With the administrator's key sign-ins to any account may have been opened: then everything is looked at. */
+  function changed(userId: string | null): Promise<void> {
+    changes++
+    if (userId === null) cache.clear()
+    else cache.dropUser(userId)
+    return userId === null ? watch.all() : watch.changed(userId)
+  }
+  const notices = createNotices(db, {
+    changed: (userId) => void changed(userId).catch(failed),
+    all: () => void changed(null).catch(failed),
+  })
+
+  /** On SQLite the row is read each time, which takes microseconds. */
+  async function findQuickly(hash: string): Promise<KeyRow | null> {
+    if (db.dialect === "sqlite" || !notices.areHeard()) return find(hash)
+    const known = cache.get(hash)
+    if (known !== null) return isAlive(known, clock.now()) ? known : null
+    const before = changes
+    const row = await find(hash)
+    if (row !== null && before === changes) cache.set(row)
+    return row
+  }
   const principalOf = (row: KeyRow): Principal => ({
     kind: row.agent_id !== null ? "agent" : row.user_id !== null ? "user" : "admin",
     keyHash: row.hash,
@@ -91,7 +119,7 @@ export function createKeys({ db, clock, plans, log }: KeysOptions): Keys {
       const hash = hashKey(key)
       // The administrator's own key may have any form; a typo in all others needs no look-up.
       if (!sameHash(hash, adminHash) && !isWellFormedKey(key)) return null
-      const row = await find(hash)
+      const row = await findQuickly(hash)
       return row !== null && opens(row.kind, at) ? principalOf(row) : null
     },
     watch: (principal) => watch.signal(principal),
@@ -125,12 +153,13 @@ export function createKeys({ db, clock, plans, log }: KeysOptions): Keys {
       return row === undefined ? null : { userId: row.user_id, agentId: row.agent_id }
     },
     async commit(userId, steps) {
-      const rows = await db.batch(steps)
-      await watch.changed(userId)
-      return rows
+      const rows = await db.batch<readonly Step[]>([...steps, ...notices.steps(userId)])
+      await changed(userId)
+      return rows.slice(0, steps.length) as BatchRows<typeof steps>
     },
     async [Symbol.asyncDispose]() {
       clearInterval(sweeper)
+      await notices[Symbol.asyncDispose]()
       await watch[Symbol.asyncDispose]()
     },
   }

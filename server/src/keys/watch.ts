@@ -15,8 +15,8 @@ interface Watched {
 
 export interface Watch extends AsyncDisposable {
   signal(principal: Principal): AbortSignal
-  /** Looks again at all watched keys of a user (null: the administrator's). Resolves once the dead ones were aborted. */
-  changed(userId: string | null): Promise<void>
+  /** Looks again at all watched keys of a user. Resolves once the dead ones were aborted. */
+  changed(userId: string): Promise<void>
   /** Looks at every watched key. */
   all(): Promise<void>
 }
@@ -87,7 +87,7 @@ export function createWatch({ find, clock, log }: Options): Watch {
       look(keyHash).catch((error) => log.error("a key could not be looked up", { error }))
       return watched.controller.signal
     },
-    changed: (userId) => lookAt(byUser.get(userId ?? "") ?? []),
+    changed: (userId) => lookAt(byUser.get(userId) ?? []),
     all: () => lookAt(byHash.keys()),
     async [Symbol.asyncDispose]() {
       if (timer !== null) clearInterval(timer)
