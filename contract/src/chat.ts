@@ -144,7 +144,7 @@ export const Session = z
   .object({
     session: z.string(),
     title: z.string(),
-    message_count: z.number().int(),
+    message_count: z.number().int().meta({ description: "The user's and the agent's." }),
     created_at: Time,
     updated_at: Time,
   })
@@ -155,7 +155,9 @@ export type Session = z.infer<typeof Session>
 export const SessionMessage = z
   .object({
     id: z.string(),
-    role: z.enum(["user", "assistant"]).meta({ description: "A tool's result stands with its call." }),
+    role: z.enum(["user", "assistant", "summary"]).meta({
+      description: "A tool's result stands with its call. A `summary` is what the agent itself goes on with.",
+    }),
     content: z.union([
       z.string(),
       z.array(

@@ -75,13 +75,13 @@ export function createSessions({ db, sessions, runs, attachments, clock }: ChatP
         const rows = await sessions.messagesAfter(session.id, seq, ROWS_AT_ONCE)
         for (const row of rows) {
           const message = parsed(row.content)
-          if (message.role === "user" || message.role === "assistant") {
+          if (message.role !== "tool") {
             if (messages.length === limit || (bytes > PAGE_BYTES && messages.length > 0))
               return { session: name, messages, next_cursor: encodeCursor([seq]) }
             const shown = messageView(row)
             calls = new Map(shown.tool_calls.map((call) => [call.id, call]))
             messages.push(shown)
-          } else if (message.role === "tool") {
+          } else {
             const call = calls.get(message.tool_call_id)
             if (call !== undefined) Object.assign(call, resultOf(message))
           }
@@ -117,8 +117,7 @@ export function createSessions({ db, sessions, runs, attachments, clock }: ChatP
         .where("id", "=", messageId)
         .where("session_id", "=", session.id)
         .executeTakeFirst()
-      if (row === undefined || (row.role !== "user" && row.role !== "assistant"))
-        throw new AppError("not_found", "message not found")
+      if (row === undefined || row.role === "tool") throw new AppError("not_found", "message not found")
       const images = await imagesFrom(session.id, row.seq)
       const shownBefore = db.kysely
         .selectFrom("messages")
@@ -193,6 +192,7 @@ function messageView(row: MessageRow): SessionMessage {
       ),
     }
   }
+  if (message.role === "summary") return { ...shown, role: "summary", content: message.text }
   if (message.role !== "assistant") return shown
   const thinks = message.content.some((part) => part.type === "thinking" && part.text !== "")
   const parts = message.content.flatMap((part) =>
