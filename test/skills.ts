@@ -63,6 +63,7 @@ export async function skillsUnderTest({ db, budgetMs = 10_000, ...more }: Option
     secretKeys: async () => [...secrets],
     binaries: async () => programs,
     ensureStorage: async () => {},
+    storageChanged() {},
     ...more,
     db,
   })

@@ -47,6 +47,7 @@ import { createPurge } from "./users/purge.ts"
 import { userRoutes } from "./users/routes.ts"
 import { createUsers } from "./users/users.ts"
 import { wireChat } from "./wire-chat.ts"
+import { wireSkills } from "./wire-skills.ts"
 
 /** Answers that are under way when the server closes (files, reads) have this long. */
 const CLOSE_MS = 10_000
@@ -158,6 +159,8 @@ export async function createApp(options: AppOptions): Promise<App> {
       storage.forget(userId)
     },
   })
+  const skills = wireSkills({ config, db, clock, log, secrets, storage })
+  enders.push({ endUser: skills.skills.endUser })
   const directory = createDirectory({ keys, users, agents })
   const pause = createPause({ db, clock, log })
   await pause.load()
@@ -176,7 +179,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     ...{ db, clock, log, logs, bootId, runtime, models, templates, secrets, sandboxes },
     dataDir: config.dataDir,
     platformUsdPerDay: config.platformUsdPerDay,
-    skills: null,
+    skills: skills.skills,
     limits: users.limits,
     paused: pause.paused,
     ensureStorage: storage.ensure,
@@ -195,6 +198,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     ...chatRoutes,
     ...modelRoutes(models),
     ...secretRoutes(secrets),
+    ...skills.routes,
     ...auditRoutes(db),
     ...logRoutes(logs),
     ...platformRoutes({ status, pause, signIn, limits, publicUrl: options.publicUrl }),
@@ -225,6 +229,7 @@ export async function createApp(options: AppOptions): Promise<App> {
       purge.kick()
       const failed = (error: unknown) => log.error("what an earlier stop left over could not be taken up", { error })
       agents.start().catch(failed)
+      skills.start()
     },
     async welcomeLink() {
       const user = await db.read.selectFrom("users").select("id").limit(1).executeTakeFirst()
@@ -244,6 +249,7 @@ export async function createApp(options: AppOptions): Promise<App> {
       await logs[Symbol.asyncDispose]()
       await runtime[Symbol.asyncDispose]()
       await agents[Symbol.asyncDispose]()
+      await skills[Symbol.asyncDispose]()
       await purge[Symbol.asyncDispose]()
       await sandboxes[Symbol.asyncDispose]()
       await keys[Symbol.asyncDispose]()

@@ -94,7 +94,7 @@ const Extension = z.looseObject({
 
 const Header = z.looseObject({
   name: z
-    .string((issue) => (issue.input === undefined ? "is missing" : "must be text"))
+    .string({ error: (issue) => (issue.input === undefined ? "is missing" : "must be text") })
     .max(64)
     .regex(NAME, "1 to 64 of a-z, 0-9 and single -"),
   description: text(1024),

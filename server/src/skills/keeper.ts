@@ -18,6 +18,8 @@ export interface KeeperOptions {
   folders: SkillFolders
   /** 403 `plan_limit` when so many more bytes do not fit the user's plan. */
   ensureStorage: (userId: string, moreBytes: number) => Promise<void>
+  /** What the user keeps may be less than was thought. */
+  storageChanged: (userId: string) => void
 }
 
 export interface User {
@@ -73,7 +75,8 @@ export function checkReplaces(before: SkillRow | null, owner: string | null): vo
   throw new AppError("conflict", `a skill ${before.slug} ${whose}; delete it first`)
 }
 
-export function createKeeper({ db, clock, store, folders, ensureStorage }: KeeperOptions): Keeper {
+export function createKeeper(options: KeeperOptions): Keeper {
+  const { db, clock, store, folders, ensureStorage, storageChanged } = options
   const locks = createKeyedLock()
   const audit = (userId: string, { action, target }: Change, origin: Origin): Step =>
     auditStep(db, origin, { userId, action, target }, clock.now())
@@ -130,6 +133,7 @@ export function createKeeper({ db, clock, store, folders, ensureStorage }: Keepe
         } finally {
           // The new version's link on success; on failure the placed bundle goes again.
           await settleNow(user.id)
+          storageChanged(user.id)
         }
         return { row, created: before === null }
       }),
@@ -141,6 +145,7 @@ export function createKeeper({ db, clock, store, folders, ensureStorage }: Keepe
         const steps = [store.remove(user.id, row), store.raisePrompts(user.id), audit(user.id, change, origin)]
         await store.write(user.id, steps)
         await settleNow(user.id)
+        storageChanged(user.id)
       }),
 
     amend: (userId, slug, edit, origin) =>

@@ -31,6 +31,8 @@ export interface SkillsOptions {
   binaries: () => Promise<ReadonlySet<string>>
   /** 403 `plan_limit` when so many more bytes do not fit the user's plan. */
   ensureStorage: (userId: string, moreBytes: number) => Promise<void>
+  /** What the user keeps may be less than was thought. */
+  storageChanged: (userId: string) => void
 }
 
 export interface Kept {
@@ -78,10 +80,10 @@ const SANDBOX_TARGET = "/skills"
 const DUE_MS = 20 * 60 * 60 * 1000
 
 export function createSkills(options: SkillsOptions): Skills {
-  const { db, dataDir, clock, log, registry, registryUrl, secretKeys, binaries, ensureStorage } = options
+  const { db, dataDir, clock, log, registry, registryUrl, secretKeys, binaries } = options
   const store = skillStore(db)
   const folders = skillFolders(dataDir)
-  const keeper = createKeeper({ db, clock, store, folders, ensureStorage })
+  const keeper = createKeeper({ ...options, store, folders })
   const installFrom = createInstall({ registry, registryUrl, store, keeper, clock })
   const recheck = createRecheck({ registry, store, keeper, clock })
   const latest = createLatestVersions(registry, clock)
