@@ -60,7 +60,7 @@ function checkImage({ mime_type, data }: ImagePart, path: string): void {
   const digits = data.replace(/=+$/, "").length
   if (!BASE64.test(data) || digits % 4 === 1 || (data.includes("=") && data.length % 4 !== 0))
     throw invalid(path, "must be base64")
-  if ((digits * 3) / 4 > MAX_IMAGE_BYTES) throw invalid(path, "5 MiB at most once decoded")
+  if (Math.floor((digits * 3) / 4) > MAX_IMAGE_BYTES) throw invalid(path, "5 MiB at most once decoded")
   if (!MAGIC[mime_type](Buffer.from(data.slice(0, 64), "base64"))) throw invalid(path, `is not a ${mime_type} image`)
 }
 
