@@ -5,7 +5,8 @@ import { CHUNK_BYTES, Frame, WINDOW_BYTES } from "./protocol.ts"
 export interface DataSender {
   /** Resolves when the bytes are handed to the stream; false when the channel was closed before. In order of calls. */
   send(data: Uint8Array): Promise<boolean>
-  end(): void
+  /** Says that no more comes, after all that was sent before. */
+  end(): Promise<void>
   grant(bytes: number): void
   /** Lets go of whoever waits; nothing is sent any more. */
   close(): void
@@ -40,7 +41,7 @@ export function createDataSender(writer: FrameWriter, channel: number): DataSend
       return last
     },
     end() {
-      void last.then(() => {
+      return last.then(() => {
         if (!closed) writer.send(Frame.END, channel)
       })
     },

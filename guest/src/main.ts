@@ -1,14 +1,16 @@
 import { closeSync, readdirSync, readFileSync } from "node:fs"
 import { Socket } from "node:net"
+import { PROXY_PORT } from "./protocol.ts"
 import { serveGuest } from "./serve.ts"
 
-/** `guest.mjs <fd> <workDir>`: serves over that inherited descriptor, a socket. */
-const [, , channel, workDir = "/work"] = process.argv
+/** `guest.mjs <fd> <workDir> [proxy]`: serves over that inherited descriptor, a socket. */
+const [, , channel, workDir = "/work", network] = process.argv
 const fd = Number(channel)
 closeInherited(fd)
 const stream = new Socket({ fd, readable: true, writable: true })
 
 const marker = process.env.AUTONOMIS_GUEST
+const proxy = network === "proxy"
 const baseEnv: Record<string, string> = {
   PATH: process.env.PATH ?? "/usr/local/bin:/usr/bin:/bin",
   HOME: workDir,
@@ -19,10 +21,26 @@ const baseEnv: Record<string, string> = {
   TERM: "dumb",
   TMPDIR: "/tmp",
   ...(marker === undefined ? {} : { AUTONOMIS_GUEST: marker }),
+  ...(proxy ? proxyVariables() : {}),
 }
 
-await serveGuest(stream, { workDir, baseEnv, marker: marker === undefined ? null : `AUTONOMIS_GUEST=${marker}` })
+await serveGuest(stream, { workDir, baseEnv, marker: marker === undefined ? null : `AUTONOMIS_GUEST=${marker}`, proxy })
 process.exit(0)
+
+/** What curl, git, npm, pip and Node's fetch look at. */
+function proxyVariables(): Record<string, string> {
+  const url = `http://127.0.0.1:${PROXY_PORT}`
+  const none = "localhost,127.0.0.1,::1"
+  return {
+    HTTP_PROXY: url,
+    HTTPS_PROXY: url,
+    http_proxy: url,
+    https_proxy: url,
+    NO_PROXY: none,
+    no_proxy: none,
+    NODE_USE_ENV_PROXY: "1",
+  }
+}
 
 /** Descriptors that came from outside without close-on-exec would pass on to every command. */
 function closeInherited(keep: number): void {

@@ -25,7 +25,7 @@ export const Frame = {
   WINDOW: 8,
   PING: 9,
   PONG: 10,
-  /** guest → server: JSON Open, a connection to the outside. */
+  /** guest → server: a connection to the proxy; END by both closes it, CANCEL by the guest and FAIL by the server at once. */
   OPEN: 11,
 } as const
 
@@ -107,8 +107,5 @@ export interface Failure {
   message: string
 }
 
-/** What the guest asks for with OPEN: a TCP connection, made by the server if the policy allows it. */
-export interface Open {
-  host: string
-  port: number
-}
+/** Where the guest's forwarder listens; the proxy itself is in the server. */
+export const PROXY_PORT = 3128

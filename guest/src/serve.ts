@@ -6,6 +6,7 @@ import { createDataReceiver, createDataSender, type DataReceiver, type DataSende
 import { createFrameReader, createFrameWriter, encodeJson, ProtocolError } from "./frames.ts"
 import { killMarked } from "./processes.ts"
 import { type Call, Frame, type FrameType, type Hello, MAX_SERVER_PAYLOAD, PROTOCOL_VERSION } from "./protocol.ts"
+import { openTunnels } from "./tunnels.ts"
 
 export interface GuestSettings {
   /** `/work` inside a sandbox. */
@@ -14,6 +15,8 @@ export interface GuestSettings {
   baseEnv: Record<string, string>
   /** `NAME=value` in `baseEnv`: at the end every process that has it is killed. Null where a process namespace does that. */
   marker: string | null
+  /** Programs inside may reach the server's proxy. */
+  proxy?: boolean
 }
 
 interface Channel {
@@ -28,9 +31,11 @@ interface Channel {
 export function serveGuest(stream: Duplex, settings: GuestSettings): Promise<void> {
   const writer = createFrameWriter(stream)
   const channels = new Map<number, Channel>()
+  const tunnels = settings.proxy === true ? openTunnels(writer) : null
   const read = createFrameReader(MAX_SERVER_PAYLOAD, (type, id, payload) => {
     if (type === Frame.CALL) return accept(id, payload)
     if (type === Frame.PING) return writer.send(Frame.PONG, 0)
+    if (id > 0 && id % 2 === 0) return tunnels?.onFrame(type, id, payload)
     // A frame for a channel that has ended was under way when it did.
     const channel = channels.get(id)
     if (channel !== undefined) deliver(channel, type, payload)
@@ -63,6 +68,7 @@ export function serveGuest(stream: Duplex, settings: GuestSettings): Promise<voi
     stream.on("error", () => {})
     stream.once("end", () => stream.destroy())
     stream.once("close", () => {
+      tunnels?.close()
       for (const channel of channels.values()) channel.cancel()
       if (settings.marker !== null) killMarked(settings.marker)
       resolve()

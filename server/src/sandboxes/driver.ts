@@ -12,8 +12,16 @@ export interface SandboxSpec {
   hostUid: number
   limits: { memoryBytes: number; cpus: number; pids: number; storageBytes: number | null }
   network: "none" | "egress"
+  /** With `egress`: narrows what the platform allows. */
+  egress?: EgressPolicy
   /** Folders shown read-only inside, e.g. the user's skills: `source` on the host, `target` inside. */
   readOnlyMounts: { source: string; target: string }[]
+}
+
+export interface EgressPolicy {
+  /** Domains (with all below them) that may be reached; null: all that are not denied. */
+  allow: string[] | null
+  deny: string[]
 }
 
 /** A running guest: a duplex stream that speaks the guest protocol, and the end of it. */

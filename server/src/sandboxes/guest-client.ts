@@ -1,3 +1,4 @@
+import type { Duplex } from "node:stream"
 import { createDataReceiver, createDataSender, type DataReceiver, type DataSender } from "@autonomis/guest/flow.ts"
 import { encodeJson, ProtocolError } from "@autonomis/guest/frames.ts"
 import { type Call, type ExecCall, Frame, type FrameType, PROTOCOL_VERSION } from "@autonomis/guest/protocol.ts"
@@ -6,6 +7,7 @@ import { HandsError } from "../runtime/hands.ts"
 import type { GuestStream } from "./driver.ts"
 import * as answers from "./guest-answers.ts"
 import { openGuestLink } from "./guest-link.ts"
+import { acceptTunnels } from "./tunnels.ts"
 
 const HELLO_MS = 15_000
 /** A cancelled call is answered by then, or the guest is given up. */
@@ -49,8 +51,11 @@ interface Conversation {
   limitMs: number
 }
 
-/** Speaks with the guest on this stream once it has said hello. Errors: HandsError `unavailable`. */
-export async function connectGuest(guest: GuestStream): Promise<GuestClient> {
+/**
+ * Speaks with the guest on this stream once it has said hello. `onTunnel` takes connections to the proxy; without it the
+ * guest may not open any. Errors: HandsError `unavailable`.
+ */
+export async function connectGuest(guest: GuestStream, onTunnel?: (stream: Duplex) => void): Promise<GuestClient> {
   const pending = new Map<number, Pending>()
   let nextChannel = 1
   let heard = true
@@ -66,6 +71,7 @@ export async function connectGuest(guest: GuestStream): Promise<GuestClient> {
       heard = true
       if (type === Frame.HELLO) return greet(parseJson(payload))
       if (type === Frame.PONG) return
+      if (tunnels?.onFrame(type, id, payload)) return
       const call = pending.get(id)
       if (call !== undefined) return answer(call, type, payload)
       // What the guest granted just before its answer; anything else is for no call of ours.
@@ -74,6 +80,7 @@ export async function connectGuest(guest: GuestStream): Promise<GuestClient> {
     },
     onClose(violation) {
       clearInterval(pinger)
+      tunnels?.close()
       void reasonOf(guest.ended, violation).then((reason) => {
         over = new HandsError("unavailable", `the sandbox ended: ${reason}`)
         for (const call of [...pending.values()]) call.settle(null, over)
@@ -81,6 +88,8 @@ export async function connectGuest(guest: GuestStream): Promise<GuestClient> {
       })
     },
   })
+
+  const tunnels = onTunnel === undefined ? null : acceptTunnels(link, onTunnel)
 
   function answer(call: Pending, type: FrameType, payload: Buffer): void {
     if (type === Frame.DATA) {
@@ -145,7 +154,7 @@ export async function connectGuest(guest: GuestStream): Promise<GuestClient> {
       link.send(Frame.CALL, id, encodeJson(request))
       if (conversation.body !== undefined && conversation.body !== null) {
         void sender.send(conversation.body)
-        sender.end()
+        void sender.end()
       }
       const parsed = schema.safeParse(await promise)
       if (parsed.success) return parsed.data

@@ -1,3 +1,4 @@
+import type { Duplex } from "node:stream"
 import { AppError, messageOf } from "../lib/errors.ts"
 import type { Logger } from "../lib/log.ts"
 import { HandsError } from "../runtime/hands.ts"
@@ -12,6 +13,8 @@ export interface PoolOptions {
   idleMs: number
   maxOpen: number
   maxOpenPerUser: number
+  /** Takes the connections outwards of sandboxes whose policy allows any. */
+  serveEgress: (spec: SandboxSpec, stream: Duplex) => void
 }
 
 /** An agent's guest, while a call uses it. */
@@ -59,7 +62,7 @@ interface Entry {
 const OPEN_MS = 30_000
 const PLACE_MS = 60_000
 
-export function createPool({ driver, log, idleMs, maxOpen, maxOpenPerUser }: PoolOptions): Pool {
+export function createPool({ driver, log, idleMs, maxOpen, maxOpenPerUser, serveEgress }: PoolOptions): Pool {
   /** In the order of use: the first was used longest ago. */
   const entries = new Map<string, Entry>()
   const refused = new Set<string>()
@@ -133,7 +136,8 @@ export function createPool({ driver, log, idleMs, maxOpen, maxOpenPerUser }: Poo
   async function openGuest(spec: SandboxSpec): Promise<OpenGuest> {
     try {
       const stream = await driver.open(spec, AbortSignal.timeout(OPEN_MS))
-      const client = await connectGuest(stream)
+      const tunnelled = spec.network === "egress" ? (tunnel: Duplex) => serveEgress(spec, tunnel) : undefined
+      const client = await connectGuest(stream, tunnelled)
       return { client, hits: stream.hits ?? (() => ({ memory: 0, pids: 0 })), retire: () => retire(spec.id, client) }
     } catch (error) {
       if (error instanceof HandsError) throw error

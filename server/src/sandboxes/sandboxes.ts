@@ -7,6 +7,7 @@ import type { DriverReport, SandboxDriver, SandboxSpec, WorkspaceFiles } from ".
 import { bubblewrapInstalled, createBubblewrapDriver } from "./drivers/bubblewrap/bubblewrap.ts"
 import { createFakeDriver } from "./drivers/fake/fake.ts"
 import { createNoneDriver } from "./drivers/none/none.ts"
+import { createEgress, type EgressCounts, type EgressOptions } from "./egress.ts"
 import { createFairGate } from "./fair-gate.ts"
 import { createHands, type HandsOptions } from "./hands.ts"
 import { createPool } from "./pool.ts"
@@ -29,6 +30,8 @@ export interface SandboxesOptions {
   /** Commands that run at once for one user; 16. */
   maxCommandsPerUser?: number
   now?: () => number
+  /** What sandboxes whose network is `egress` may reach: all public addresses on ports 80 and 443 unless told. */
+  egress?: Omit<EgressOptions, "log">
 }
 
 type Owner = Pick<SandboxSpec, "id" | "userId" | "hostUid">
@@ -69,6 +72,8 @@ export interface SandboxStatus {
   open: number
   busy: number
   waiting: number
+  /** Connections outwards since the start. */
+  egress: EgressCounts
 }
 
 const MIB = 1024 * 1024
@@ -80,7 +85,8 @@ export function createSandboxes(options: SandboxesOptions): Sandboxes {
   const driver = createDriver(options)
   const maxOpen = options.maxOpen ?? Math.min(500, Math.max(8, Math.floor(totalmem() / 2 / BYTES_PER_SANDBOX)))
   const maxOpenPerUser = options.maxOpenPerUser ?? Math.max(1, Math.ceil(maxOpen / 2))
-  const pool = createPool({ driver, log, idleMs, maxOpen, maxOpenPerUser })
+  const egress = createEgress({ log, ...options.egress })
+  const pool = createPool({ driver, log, idleMs, maxOpen, maxOpenPerUser, serveEgress: egress.serve })
   const commands = createFairGate({ total: 4 * maxOpen, perUser: options.maxCommandsPerUser ?? 16 })
   const tools = { pool, commands, nextOutputId: () => newId("out", now()) }
   /** Agents and users that were deleted: no late call may make their folders again. */
@@ -120,10 +126,12 @@ export function createSandboxes(options: SandboxesOptions): Sandboxes {
       holds: report?.holds ?? [],
       problem: report?.problem ?? null,
       ...pool.status(),
+      egress: egress.counts(),
     }),
     stateOf: (id) => (report?.usable === false ? "failed" : pool.isRunning(id) ? "running" : "idle"),
     async [Symbol.asyncDispose]() {
       await pool[Symbol.asyncDispose]()
+      await egress[Symbol.asyncDispose]()
       await driver[Symbol.asyncDispose]()
     },
   }

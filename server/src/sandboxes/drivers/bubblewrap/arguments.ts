@@ -9,7 +9,7 @@ export interface BwrapOptions {
   view: HostView
   system: SandboxSystem
   workspace: string
-  spec: Pick<SandboxSpec, "limits" | "readOnlyMounts">
+  spec: Pick<SandboxSpec, "limits" | "readOnlyMounts" | "network">
   seccompFd: number
   /** The most processes, where no control group counts them; else null. */
   countPids: number | null
@@ -28,6 +28,7 @@ export function bwrapArguments({
   ...rest
 }: BwrapOptions): string[] {
   const guest = ["/usr/local/bin/node", ...NODE_FLAGS, "/usr/local/lib/guest.mjs", String(CHANNEL_FD), "/work"]
+  if (spec.network === "egress") guest.push("proxy")
   const command = rest.command ?? guest
   // In memory, charged to the sandbox's limit.
   const scratchBytes = Math.min(512 * MIB, Math.floor(spec.limits.memoryBytes / 2))

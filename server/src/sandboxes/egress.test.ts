@@ -1,0 +1,253 @@
+import assert from "node:assert/strict"
+import { once } from "node:events"
+import { createServer as createHttp, type IncomingMessage } from "node:http"
+import { type AddressInfo, createServer as createTcp } from "node:net"
+import { test } from "node:test"
+import { silentLogger } from "../lib/log.ts"
+import { createRedactor } from "../lib/redact.ts"
+import type { SandboxSpec } from "./driver.ts"
+import type { EgressOptions } from "./egress.ts"
+import { createSandboxes } from "./sandboxes.ts"
+import { anySignal, specOf, temporaryFolder } from "./testing.ts"
+
+const secrets = async () => ({ env: {}, redactor: createRedactor([]) })
+
+interface Inside {
+  bash(command: string, stdin?: string): Promise<string>
+  port: number
+  asked: string[]
+  /** What the one server was asked for. */
+  seen: string[]
+  counts(): { connections: number; refused: number; bytesIn: number; bytesOut: number }
+}
+
+/** A sandbox whose internet is one server on this machine's loopback, reached under the names that the test gives it. */
+async function withInternet(
+  names: Record<string, string[]>,
+  options: Partial<EgressOptions>,
+  changes: Partial<SandboxSpec>,
+  use: (inside: Inside) => Promise<void>,
+): Promise<void> {
+  const answer = async (request: IncomingMessage) => {
+    const body = (await request.toArray()).join("")
+    return `${request.method} ${request.headers.host?.split(":")[0]} ${request.url} ${body} ${request.headers["x-many"] ?? ""}`.trim()
+  }
+  const seen: string[] = []
+  const web = createHttp((request, response) => {
+    seen.push(request.url ?? "")
+    if (request.url === "/redirect")
+      return void response.writeHead(302, { location: "http://metadata.test/latest" }).end()
+    if (request.url === "/big") return void response.end(Buffer.alloc(3_000_000, "x"))
+    void answer(request).then((text) => response.end(text))
+  })
+  web.listen(0, "127.0.0.1")
+  await once(web, "listening")
+  const { port } = web.address() as AddressInfo
+  const asked: string[] = []
+  await using folder = await temporaryFolder()
+  await using sandboxes = createSandboxes({
+    kind: "bubblewrap",
+    dataDir: folder.path,
+    log: silentLogger,
+    egress: {
+      ports: [port],
+      lookup: async (name) => {
+        asked.push(name)
+        return names[name] ?? Promise.reject(new Error("unknown"))
+      },
+      // Here the one address that counts as the internet.
+      isAllowed: (ip) => ip === "127.0.0.1",
+      ...options,
+    },
+  })
+  const hands = sandboxes.hands(specOf({ network: "egress", ...changes }), { secrets })
+  try {
+    await use({
+      port,
+      asked,
+      seen,
+      counts: () => sandboxes.status().egress,
+      bash: async (command, stdin) =>
+        (await hands.exec({ command, ...(stdin === undefined ? {} : { stdin }) }, () => {}, anySignal())).output,
+    })
+  } finally {
+    web.closeAllConnections()
+    web.close()
+  }
+}
+
+test("curl, Node's fetch, Python and a CONNECT tunnel reach a public name through the proxy, and all is counted", () =>
+  withInternet({ "site.test": ["127.0.0.1"] }, {}, {}, async ({ bash, port, counts, seen }) => {
+    const url = `http://site.test:${port}`
+    assert.equal(await bash(`curl -s ${url}/a?b=1`), "GET site.test /a?b=1")
+    assert.equal(await bash(`curl -s -d body -H 'X-Many: 1' ${url}/post`), "POST site.test /post body 1")
+    assert.equal(await bash(`curl -s --proxytunnel ${url}/tunnel`), "GET site.test /tunnel")
+    assert.equal(await bash(`curl -s -T - ${url}/chunked`, "streamed"), "PUT site.test /chunked streamed")
+    assert.equal(
+      await bash(`node -e "fetch('${url}/fetch').then(r=>r.text()).then(t=>process.stdout.write(t))"`),
+      "GET site.test /fetch",
+    )
+    assert.equal(
+      await bash(`python3 -c "import urllib.request as u; print(u.urlopen('${url}/py').read().decode(),end='')"`),
+      "GET site.test /py",
+    )
+    assert.equal(
+      await bash(`curl -s ${url}/big | wc -c; curl -s --proxytunnel ${url}/big | wc -c`),
+      "3000000\n3000000\n",
+    )
+    const registries = `pip download --trusted-host site.test --disable-pip-version-check --no-cache-dir --retries 0 -i ${url}/simple nothing; npm view --fetch-retries 0 --registry ${url}/npm nothing`
+    const said = await bash(`git ls-remote ${url}/repo; ${registries}`)
+    for (const path of ["/repo/info/refs?service=git-upload-pack", "/simple/nothing/", "/npm/nothing"])
+      assert.ok(seen.includes(path), `${path}: ${said}`)
+    assert.equal((await bash(`for i in $(seq 40); do curl -s ${url}/$i & done | grep -c ''; wait`)).trim() !== "", true)
+    const { connections, bytesIn, refused } = counts()
+    assert.ok(connections >= 47 && bytesIn > 6_000_000 && refused === 0, JSON.stringify(counts()))
+  }))
+
+test("there is no other way out, and nothing of this machine's", () =>
+  withInternet({}, {}, {}, async ({ bash, port }) => {
+    assert.equal(
+      await bash("ls /sys/class/net 2>/dev/null; tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '"),
+      "lo\n",
+    )
+    assert.match(await bash(`curl -s --noproxy '*' -m 3 http://127.0.0.1:${port}/ || echo refused $?`), /refused 7/)
+    assert.match(await bash(`curl -s --noproxy '*' -m 3 http://198.51.100.7/ || echo refused $?`), /refused 7/)
+  }))
+
+test("addresses that are not public are refused in every spelling, by name and by number, before any connection", () =>
+  withInternet(
+    { "evil.test": ["169.254.169.254"], "mixed.test": ["10.0.0.1", "::1"], "self.test": ["127.0.0.1"] },
+    { isAllowed: () => false },
+    {},
+    async ({ bash, port, counts }) => {
+      const hosts = [
+        "evil.test",
+        "mixed.test",
+        "self.test",
+        "127.0.0.1",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0177.0.0.1",
+        "localhost",
+        "0",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "169.254.169.254",
+        "[fd00:ec2::254]",
+        "metadata.google.internal",
+      ]
+      for (const host of hosts) {
+        for (const tunnel of ["", "--proxytunnel"]) {
+          const said = await bash(
+            `curl -s -g ${tunnel} -x http://127.0.0.1:3128 --noproxy '' -o /dev/null -w '%{http_code} %{http_connect}' http://${host}:${port}/`,
+          )
+          assert.match(said, /^(403|502) 000|^000 (403|502)/, `${host} ${tunnel}: ${said}`)
+        }
+      }
+      assert.equal(counts().connections, 0)
+      assert.ok(counts().refused >= 2 * hosts.length)
+    },
+  ))
+
+test("a redirect is judged anew, and a name that changes its answer is looked up once for each connection", () => {
+  let times = 0
+  return withInternet(
+    { "metadata.test": ["169.254.169.254"] },
+    {
+      lookup: async (name) =>
+        name === "metadata.test" ? ["169.254.169.254"] : times++ === 0 ? ["127.0.0.1"] : ["169.254.169.254"],
+    },
+    {},
+    async ({ bash, port }) => {
+      assert.match(
+        await bash(`curl -s -L -o /dev/null -w '%{http_code} %{num_redirects}' http://rebind.test:${port}/redirect`),
+        /^403 1/,
+      )
+      assert.match(await bash(`curl -s -o /dev/null -w '%{http_code}' http://rebind.test:${port}/`), /^403/)
+      assert.equal(times, 2)
+    },
+  )
+})
+
+test("ports and domains are kept to: the platform's lists, and the agent's that narrow them", () =>
+  withInternet(
+    {
+      "a.good.test": ["127.0.0.1"],
+      "bad.good.test": ["127.0.0.1"],
+      "other.test": ["127.0.0.1"],
+      "notgood.test": ["127.0.0.1"],
+    },
+    { policy: { allow: null, deny: ["other.test"] } },
+    { egress: { allow: ["good.test"], deny: ["bad.good.test"] } },
+    async ({ bash, port, asked }) => {
+      const code = (host: string, at = port) => bash(`curl -s -o /dev/null -w '%{http_code}' http://${host}:${at}/`)
+      assert.equal(await code("a.good.test"), "200")
+      assert.equal(await code("A.GOOD.test."), "200")
+      for (const host of ["bad.good.test", "other.test", "notgood.test", "BAD.good.TEST"])
+        assert.equal(await code(host), "403", host)
+      assert.equal(await code("a.good.test", 22), "403")
+      assert.match(
+        await bash(`curl -s -x http://127.0.0.1:3128 --proxytunnel http://a.good.test:25/ -w '%{http_connect}'`),
+        /403/,
+      )
+      assert.ok(
+        asked.every((name) => name.toLowerCase().replace(/\.$/, "") === "a.good.test"),
+        "a refused name is not even looked up",
+      )
+    },
+  ))
+
+test("what is no proxy request is refused, and a flood of connections is held to its number", () =>
+  withInternet({ "site.test": ["127.0.0.1"] }, {}, {}, async ({ bash, port }) => {
+    const raw = (text: string) =>
+      bash(`exec 5<>/dev/tcp/127.0.0.1/3128; printf '${text}' >&5; timeout 3 head -1 <&5 | tr -d '\\r'`)
+    assert.match(await raw("GET / HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\n\\r\\n"), /403/)
+    assert.match(await raw("GET ftp://site.test/ HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n"), /403/)
+    assert.match(await raw(`GET http://u:p@site.test:${port}/ HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n`), /403/)
+    assert.match(await raw("CONNECT site.test HTTP/1.1\\r\\n\\r\\n"), /403|400/)
+    assert.match(await raw("CONNECT a@b:80 HTTP/1.1\\r\\n\\r\\n"), /403|400/)
+    assert.equal(await raw("nonsense\\r\\n\\r\\n"), "")
+    await bash(
+      "node -e \"for(let i=0;i<500;i++)require('net').connect(3128,'127.0.0.1').on('error',()=>{});setTimeout(()=>process.exit(),300)\"",
+    )
+    assert.equal(
+      await bash(`curl -sS --retry 8 --retry-all-errors --retry-delay 1 http://site.test:${port}/still 2>&1`),
+      "GET site.test /still",
+    )
+  }))
+
+test("without leave to go out there is no proxy either", () =>
+  withInternet({ "site.test": ["127.0.0.1"] }, {}, { network: "none" }, async ({ bash, port, counts }) => {
+    assert.match(
+      await bash(`curl -s -m 3 -x http://127.0.0.1:3128 http://site.test:${port}/ || echo refused $?`),
+      /refused 7/,
+    )
+    assert.equal(await bash("env | grep -ci proxy"), "0\n")
+    assert.equal(counts().connections, 0)
+  }))
+
+test("a destination that hangs or breaks off is told, and closing the sandbox closes its connections", async () => {
+  const sockets = new Set<unknown>()
+  const tcp = createTcp((socket) => {
+    sockets.add(socket)
+    socket.on("error", () => {})
+    socket.once("close", () => sockets.delete(socket))
+    socket.once("data", (data) => {
+      if (String(data).includes("/break")) socket.destroy()
+    })
+  })
+  tcp.listen(0, "127.0.0.1")
+  await once(tcp, "listening")
+  const { port } = tcp.address() as AddressInfo
+  try {
+    await withInternet({ "site.test": ["127.0.0.1"] }, { ports: [port] }, {}, async ({ bash }) => {
+      assert.equal(await bash(`curl -s -o /dev/null -w '%{http_code}' http://site.test:${port}/break`), "502")
+      await bash(`(curl -s http://site.test:${port}/hang > /dev/null) & sleep 0.3`)
+      assert.equal(sockets.size, 1)
+    })
+    assert.equal(sockets.size, 0)
+  } finally {
+    tcp.close()
+  }
+})
