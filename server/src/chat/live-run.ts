@@ -99,12 +99,14 @@ export function createLiveRun(
       ...runs.finish(identity, end, now),
     ]
     writer.add(id, steps)
-    if (handsUsed) {
-      ports
-        .handsUsed(identity.userId, identity.agentId)
-        .catch((error: unknown) => log.warn("an agent's memory could not be read again", { error }))
-    }
+    // Before the end is told: the next conversation shall begin with what this one has written down.
+    const memory = handsUsed
+      ? ports
+          .handsUsed(identity.userId, identity.agentId)
+          .catch((error: unknown) => log.warn("an agent's memory could not be read again", { error }))
+      : null
     try {
+      await memory
       await writer.flushed()
       tell(end, id)
     } catch (error) {
