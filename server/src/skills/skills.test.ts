@@ -203,6 +203,15 @@ forEachDatabase((_name, open) => {
     assert.equal(readFileSync(join(source, "other/SKILL.md"), "utf8"), skillMd("other"))
   })
 
+  withSkills("without a sandbox the model is told where the skills are on the host", async (_u, db) => {
+    using u = await skillsUnderTest({ db, seenIn: "host" })
+    await u.upload("greeter", skillMd("greeter"))
+    const [skill] = await u.skills.forPrompt(u.user.id, u.agentId)
+    assert.equal(readFileSync(skill?.path ?? "", "utf8"), skillMd("greeter"))
+    const { source, target } = await u.skills.mount(u.user.id)
+    assert.equal(source, target)
+  })
+
   withSkills("one user's skills are nobody else's", async (u) => {
     await u.upload("greeter", skillMd("greeter"))
     const eve = { id: "usr_eve", name: "eve" }
