@@ -22,6 +22,13 @@ export const queryClient = new QueryClient({
   },
 })
 
+/** Another person is signed in, or nobody: what was read for the one before is forgotten. */
+export async function changePerson(signedOut: boolean): Promise<void> {
+  queryClient.removeQueries({ predicate: (query) => query.queryKey[0] !== ME[0] })
+  if (signedOut) queryClient.setQueryData(ME, null)
+  else await queryClient.refetchQueries({ queryKey: ME })
+}
+
 /** What to tell a person about an error. */
 export function explain(error: unknown): string {
   if (error instanceof ConnectionError) return t.errors.offline

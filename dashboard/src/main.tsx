@@ -13,11 +13,14 @@ import { cssVariables, theme } from "./theme.ts"
 const nonce = document.querySelector<HTMLMetaElement>('meta[name="style-nonce"]')?.content ?? ""
 
 /** A server that was updated no longer has the parts that an open page asks for: the page begins anew, but not in a loop. */
-addEventListener("vite:preloadError", (event) => {
+addEventListener("vite:preloadError", async () => {
   const last = Number(sessionStorage.getItem("autonomis.reloaded") ?? 0)
-  if (Date.now() - last < 60_000) return
+  const reachable = await fetch("/health").then(
+    (answer) => answer.ok,
+    () => false,
+  )
+  if (!reachable || Date.now() - last < 60_000) return
   sessionStorage.setItem("autonomis.reloaded", String(Date.now()))
-  event.preventDefault()
   location.reload()
 })
 

@@ -1,4 +1,5 @@
 import { type CSSVariablesResolver, createTheme } from "@mantine/core"
+import { t } from "./texts.ts"
 
 /** Colours that stand as text on a tint of themselves (badges, light buttons). */
 const TINTED = ["indigo", "blue", "green", "teal", "yellow", "orange", "red", "gray", "grape"]
@@ -13,7 +14,16 @@ export const theme = createTheme({
   headings: { fontWeight: "650", sizes: { h1: { fontSize: "1.5rem" }, h2: { fontSize: "1.15rem" } } },
   components: {
     Tooltip: { defaultProps: { openDelay: 300 } },
-    Modal: { defaultProps: { centered: true, transitionProps: { duration: 120 } } },
+    // The page's own parts scroll, not its body: there is nothing to lock (and the lock's style would be refused).
+    Modal: {
+      defaultProps: {
+        centered: true,
+        lockScroll: false,
+        transitionProps: { duration: 120 },
+        closeButtonProps: { "aria-label": t.close },
+      },
+    },
+    Drawer: { defaultProps: { lockScroll: false, closeButtonProps: { "aria-label": t.close } } },
     Skeleton: { defaultProps: { radius: "md" } },
   },
 })

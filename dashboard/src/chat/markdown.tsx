@@ -1,7 +1,9 @@
 import { lazy, memo, Suspense } from "react"
 import { splitBlocks } from "./blocks.ts"
 
-const Rendered = lazy(async () => ({ default: (await import("./rendered.tsx")).Rendered }))
+// Asked for as soon as there is a conversation, so that it is there when the network is not.
+const loading = import("./rendered.tsx")
+const Rendered = lazy(async () => ({ default: (await loading).Rendered }))
 
 /** Markdown as elements, never as HTML. While it grows, only its last block is read again. */
 export const Markdown = memo(function Markdown({ text, growing = false }: { text: string; growing?: boolean }) {

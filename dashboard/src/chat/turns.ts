@@ -63,8 +63,6 @@ function questionOf({ content }: SessionMessage): NonNullable<Turn["question"]> 
 }
 
 function partsOf(message: SessionMessage): Part[] {
-  // A tool's result stands with the call that asked for it.
-  if (message.role === "tool") return []
   const kind = message.role === "summary" ? "summary" : "text"
   const parts: Part[] = []
   if (typeof message.content === "string") {

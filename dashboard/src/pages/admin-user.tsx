@@ -3,7 +3,7 @@ import { Badge, Button, Group, NativeSelect, NumberInput, Stack, Text, Title } f
 import { useMutation, useQuery } from "@tanstack/react-query"
 import { useNavigate, useParams } from "@tanstack/react-router"
 import { useState } from "react"
-import { api, explain, queryClient } from "../api.ts"
+import { api, changePerson, explain, queryClient } from "../api.ts"
 import { routes } from "../paths.ts"
 import { plansQuery, userQuery } from "../queries.ts"
 import { t } from "../texts.ts"
@@ -63,8 +63,8 @@ function Access({ info: { user, state } }: { info: User }) {
     mutationFn: () => api.users.impersonate({ user }),
     onError: toastError,
     onSuccess: async () => {
-      queryClient.clear()
       await navigate({ to: routes.home })
+      await changePerson(false)
     },
   })
   return (

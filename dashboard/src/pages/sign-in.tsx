@@ -2,7 +2,7 @@ import { isApiError } from "@autonomis/sdk/errors.ts"
 import { Alert, Button, PasswordInput, Stack, Text, Title } from "@mantine/core"
 import { useMutation } from "@tanstack/react-query"
 import { useEffect, useState } from "react"
-import { api, explain, ME, queryClient } from "../api.ts"
+import { api, changePerson, explain } from "../api.ts"
 import { t } from "../texts.ts"
 
 /** The key goes to the server once and comes back as a cookie that no script can read. */
@@ -12,8 +12,7 @@ export function SignInPage({ linkError }: { linkError: unknown }) {
     mutationFn: () => api.session.create({}, { api_key: key.trim() }),
     onSuccess: () => {
       setKey("")
-      queryClient.removeQueries({ predicate: (query) => query.queryKey[0] !== ME[0] })
-      return queryClient.invalidateQueries({ queryKey: ME })
+      return changePerson(false)
     },
   })
   useEffect(() => {

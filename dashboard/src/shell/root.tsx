@@ -1,6 +1,6 @@
 import { useQuery } from "@tanstack/react-query"
 import { useEffect, useState } from "react"
-import { api, queryClient } from "../api.ts"
+import { api } from "../api.ts"
 import { SignInPage } from "../pages/sign-in.tsx"
 import { meQuery } from "../queries.ts"
 import { Failure, Loading } from "../ui/states.tsx"
@@ -25,7 +25,6 @@ export function Root() {
     const signIn = async () => {
       try {
         await api.session.create({}, { token })
-        queryClient.clear()
       } catch (error) {
         setLinkError(error)
       }

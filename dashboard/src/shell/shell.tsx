@@ -2,7 +2,7 @@ import type { Me } from "@autonomis/contract/platform.ts"
 import { ActionIcon, Button, Group, Menu, Tooltip, useComputedColorScheme, useMantineColorScheme } from "@mantine/core"
 import { useMutation } from "@tanstack/react-query"
 import { Link, Outlet, useNavigate } from "@tanstack/react-router"
-import { api, ME, queryClient } from "../api.ts"
+import { api, changePerson } from "../api.ts"
 import { API_DOCS, routes } from "../paths.ts"
 import { t } from "../texts.ts"
 import { Icon, type IconName } from "../ui/icon.tsx"
@@ -26,8 +26,7 @@ export function useSignOut() {
     mutationFn: (all: boolean) => api.session.delete(all ? { all: "true" } : {}),
     onError: toastError,
     onSuccess: async () => {
-      queryClient.clear()
-      queryClient.setQueryData(ME, null)
+      await changePerson(true)
       await navigate({ to: routes.home })
     },
   })
