@@ -140,6 +140,8 @@ export function createFiles({ db, clock, storage, workspace, hostUid, setMemory 
         },
       })
       body.once("error", (error) => counted.destroy(error))
+      // It may fail before the driver begins to read it; who reads it then is told all the same.
+      counted.on("error", () => {})
       let grown = 0
       try {
         const conditions = writeConditions(ifMatch, ifNoneMatch, before)
