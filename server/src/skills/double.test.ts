@@ -1,16 +1,16 @@
 import assert from "node:assert/strict"
 import { execFile } from "node:child_process"
 import { mkdtempSync, readFileSync, rmSync } from "node:fs"
-import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { test } from "node:test"
+import { fileURLToPath } from "node:url"
 import { freshSqlite } from "../../../test/databases.ts"
 import { startRegistryDouble } from "../../../test/doubles/clawhub/registry.ts"
 import { NO_SIGNAL, ORIGIN, skillsUnderTest } from "../../../test/skills.ts"
 
 /** The registry's own client, as published. */
-const CLIENT = join(dirname(createRequire(import.meta.url).resolve("clawhub/package.json")), "bin/clawdhub.js")
+const CLIENT = join(dirname(fileURLToPath(import.meta.resolve("clawhub/package.json"))), "bin/clawdhub.js")
 
 function clientIn(folder: string, registry: string) {
   const env = {
