@@ -8,8 +8,11 @@ export interface HistoryEntry {
   message: TranscriptMessage
 }
 
-/** A tail longer than this is cut, in large steps so that the provider's cached prefix lives through many messages. */
-const MAX_MESSAGES = 400
+/**
+ * The runtime summarizes a conversation long before it has so many messages. Where it could not, the oldest are left
+ * out, in large steps so that the provider's cached prefix lives through many messages.
+ */
+const MAX_MESSAGES = 600
 const STEP = 200
 const MAX_BYTES = 4 * 1024 * 1024
 const MAX_IMAGE_BYTES = 12 * 1024 * 1024

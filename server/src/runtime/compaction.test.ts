@@ -1,7 +1,7 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
 import type { Message } from "@earendil-works/pi-ai"
-import { type CompactionDeps, compact } from "./compaction.ts"
+import { type CompactionDeps, compact, MANY_MESSAGES } from "./compaction.ts"
 import type { LoadedMessage } from "./convert.ts"
 
 const user = (text: string): Message => ({ role: "user", content: text, timestamp: 0 })
@@ -87,4 +87,13 @@ test("nothing is summarized where that would make no room", async () => {
   const count = asked.length
   assert.equal(await compact(once.messages.slice(0, 1).concat(loaded([user("c")])), deps), null)
   assert.equal(asked.length, count)
+})
+
+test("a long conversation of short messages is made short too, once for many messages", async () => {
+  const messages = Array.from({ length: MANY_MESSAGES + 1 }, (_, i) => user(`message ${i}`))
+  const compacted = await compact(loaded(messages), deps)
+  assert.ok(compacted)
+  assert.equal(compacted.messages.length, 101)
+  assert.equal(compacted.coversToSeq, MANY_MESSAGES + 1 - 100)
+  assert.equal(await compact(compacted.messages, deps), null)
 })

@@ -7,6 +7,11 @@ export function reserveOf(contextWindow: number, maxOutputTokens: number): numbe
   return Math.min(Math.floor(contextWindow / 2), Math.max(16_384, maxOutputTokens + 4096))
 }
 
+/** A conversation of more messages than this is summarized though it would fit: each costs time at every call. */
+export const MANY_MESSAGES = 300
+/** So many stay as they are then. */
+const KEEP_MESSAGES = 100
+
 export interface Compacted {
   messages: LoadedMessage[]
   summary: string
@@ -30,7 +35,8 @@ export async function compact(messages: LoadedMessage[], deps: CompactionDeps): 
   const cut = cutPoint(messages, keep)
   const older = messages.slice(0, cut)
   // A summary of little more than the last summary would make no room, and be asked for again at each turn.
-  if (upperTokens(older.map(({ message }) => message)) < keep / 2) return null
+  const few = older.length < MANY_MESSAGES - KEEP_MESSAGES
+  if (few && upperTokens(older.map(({ message }) => message)) < keep / 2) return null
   const coversToSeq = older.findLast(({ seq }) => seq !== null)?.seq
   if (coversToSeq === undefined || coversToSeq === null) return null
   let summary: string | null = null
@@ -45,7 +51,7 @@ export async function compact(messages: LoadedMessage[], deps: CompactionDeps): 
   }
 }
 
-/** Where the kept part begins: about `keep` tokens from the end, never between a call and its result. */
+/** Where the kept part begins: about `keep` tokens or 100 messages from the end, never between a call and its result. */
 function cutPoint(messages: LoadedMessage[], keep: number): number {
   let tokens = 0
   let cut = messages.length
@@ -53,7 +59,8 @@ function cutPoint(messages: LoadedMessage[], keep: number): number {
     const message = messages[i]?.message
     if (message === undefined) break
     tokens += upperTokens([message])
-    if (tokens > keep && cut < messages.length) break
+    const enough = tokens > keep || messages.length - i > KEEP_MESSAGES
+    if (enough && cut < messages.length) break
     if (message.role !== "toolResult") cut = i
     if (tokens > keep) break
   }

@@ -1,7 +1,7 @@
 import type { AgentEvent, AgentLoopConfig, AgentMessage } from "@earendil-works/pi-agent-core"
 import type { Api, AssistantMessage, Message, Model, SystemMessage } from "@earendil-works/pi-ai"
 import type { RunPort } from "./border.ts"
-import { compact, reserveOf } from "./compaction.ts"
+import { compact, MANY_MESSAGES, reserveOf } from "./compaction.ts"
 
 import { type LoadedMessage, loadHistory, stopReason, storeAssistant, storeToolResult, textOf } from "./convert.ts"
 import { DEMO_MODEL, type DemoBudget, demoModel, demoReply } from "./demo-model.ts"
@@ -159,6 +159,19 @@ async function converse(
     return true
   }
 
+  /** Only for the sake of speed, so that a failure stops nobody; the demo's script needs no summary. */
+  let mayShorten = spec.model !== DEMO_MODEL
+  async function makeShorter(): Promise<boolean> {
+    if (!mayShorten || history.length <= MANY_MESSAGES) return false
+    mayShorten = false
+    try {
+      return await makeRoom()
+    } catch (error) {
+      if (signal.aborted || !(error instanceof RunFailure)) throw error
+      return false
+    }
+  }
+
   let turns = 0
   let stoppedBy: "max_turns" | null = null
   const config: AgentLoopConfig = {
@@ -168,8 +181,9 @@ async function converse(
     toolExecution: "sequential",
     async prepareRequest({ context }) {
       const room = model.contextWindow - reserveOf(model.contextWindow, maxTokens)
-      if (model.contextWindow <= 0 || caller.expectedTokens(whole()) <= room || !(await makeRoom())) return undefined
-      return { context: { ...context, messages: whole() } }
+      if (model.contextWindow <= 0) return undefined
+      const made = caller.expectedTokens(whole()) <= room ? await makeShorter() : await makeRoom()
+      return made ? { context: { ...context, messages: whole() } } : undefined
     },
     finishTurn({ toolResults }) {
       turns++
