@@ -65,6 +65,8 @@ export interface AppOptions {
   log: Logger
   /** Where users reach the server, without a slash at the end; asked at each use, as the port is known late. */
   publicUrl(): string
+  /** Runs before the sandbox is tried for the first time; may install what is missing. */
+  beforeSandboxTest?: (isMissing: () => boolean, signal: AbortSignal) => Promise<void>
   /** Compare each answer with the contract (tests and development). */
   checkAnswers?: boolean
 }
@@ -85,6 +87,7 @@ export interface App extends AsyncDisposable {
 export async function createApp(options: AppOptions): Promise<App> {
   const { config, db, log, clock } = options
   let draining = false
+  const stopping = new AbortController()
   const bootId = ids.boot()
   const logs = createLogs({
     db,
@@ -113,7 +116,9 @@ export async function createApp(options: AppOptions): Promise<App> {
     idleMs: config.sandboxIdleMs,
     maxOpen: config.sandboxMaxOpen,
     now: clock.now,
+    ...(options.beforeSandboxTest === undefined ? {} : { beforeTest: () => provideSandbox() }),
   })
+  const provideSandbox = async () => options.beforeSandboxTest?.(sandboxes.isMissing, stopping.signal)
   // Filled below with the parts that work for users in the background.
   const enders: Ender[] = [{ endUser: sandboxes.endUser, suspendUser: sandboxes.stopUser }]
   const purge = createPurge({ db, log, dataDir: config.dataDir, enders, removeFolder: sandboxes.removeFolder })
@@ -230,6 +235,8 @@ export async function createApp(options: AppOptions): Promise<App> {
       const failed = (error: unknown) => log.error("what an earlier stop left over could not be taken up", { error })
       agents.start().catch(failed)
       skills.start()
+      sandboxes.reap(stopping.signal).catch(failed)
+      sandboxes.selfTest(stopping.signal).catch(failed)
     },
     async welcomeLink() {
       const user = await db.read.selectFrom("users").select("id").limit(1).executeTakeFirst()
@@ -241,6 +248,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     },
     idle: () => chat.idle(),
     async [Symbol.asyncDispose]() {
+      stopping.abort()
       await chat[Symbol.asyncDispose]()
       closeAllSse()
       await connections.close(CLOSE_MS)

@@ -30,6 +30,8 @@ export interface SandboxesOptions {
   /** Commands that run at once for one user; 16. */
   maxCommandsPerUser?: number
   now?: () => number
+  /** Runs before the sandbox is tried, e.g. to install what it needs; tool calls wait for it. */
+  beforeTest?: () => Promise<void>
   /** What sandboxes whose network is `egress` may reach: all public addresses on ports 80 and 443 unless told. */
   egress?: Omit<EgressOptions, "log">
 }
@@ -155,10 +157,10 @@ function guarded(files: WorkspaceFiles, check: () => void): WorkspaceFiles {
   }
 }
 
-function createDriver({ kind, dataDir, log }: SandboxesOptions): SandboxDriver {
+function createDriver({ kind, dataDir, log, beforeTest }: SandboxesOptions): SandboxDriver {
   switch (kind) {
     case "bubblewrap":
-      return createBubblewrapDriver({ dataDir, log })
+      return createBubblewrapDriver({ dataDir, log, beforeTest })
     case "none":
       return createNoneDriver({ dataDir, log })
     case "fake":

@@ -7,6 +7,7 @@ import { StartError } from "../lib/start-error.ts"
 import { lockDataFolder, prepareDataFolder } from "./data-folder.ts"
 import { listen } from "./listen.ts"
 import { ownKeys } from "./own-keys.ts"
+import { provideBubblewrap } from "./provide-sandbox.ts"
 import { listenForSignals } from "./signals.ts"
 
 /** What running answers are given when the server stops. */
@@ -53,6 +54,8 @@ async function start(): Promise<void> {
     clock: systemClock,
     log,
     publicUrl: () => publicUrl,
+    beforeSandboxTest: (isMissing, signal) =>
+      provideBubblewrap({ isMissing, say, signal, env: process.env, isRoot: process.getuid?.() === 0 }),
   })
 
   async function stop(drainMs: number, exitCode: number): Promise<void> {

@@ -18,6 +18,19 @@ export interface BubblewrapOptions {
   log: Logger
   /** For tests: replaces what is looked for in the path. */
   isInstalled?: () => boolean
+  /** May install what is missing; tool calls wait for it as they wait for the test. */
+  beforeTest?: (() => Promise<void>) | undefined
+  /** For the tests that take a boundary away, to see that its absence is noticed. */
+  weakened?: Weakened
+}
+
+export interface Weakened {
+  /** Changes bubblewrap's arguments. */
+  rewrite?: (argv: string[]) => string[]
+  sameUid?: boolean
+  noControlGroups?: boolean
+  /** Opens sandboxes although the self-test refuses them. */
+  openAnyway?: boolean
 }
 
 export interface Started extends GuestProcess {
@@ -36,8 +49,8 @@ const ENV = { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 
 /** Namespaces, a seccomp filter and control groups by bubblewrap; as root an own uid for each agent. */
 export function createBubblewrapDriver(options: BubblewrapOptions): SandboxDriver {
-  const { dataDir, log, isInstalled = bubblewrapInstalled } = options
-  const ownUids = process.getuid?.() === 0
+  const { dataDir, log, isInstalled = bubblewrapInstalled, weakened = {} } = options
+  const ownUids = process.getuid?.() === 0 && weakened.sameUid !== true
   const workspaces = createWorkspaces({ dataDir, ownUids })
   const running = new Map<string, GuestProcess>()
   let ground: Promise<Ground> | null = null
@@ -49,9 +62,8 @@ export function createBubblewrapDriver(options: BubblewrapOptions): SandboxDrive
     await mkdir(users, { recursive: true })
     await chmod(users, 0o711)
     const view = await openHostView({ needed: [users, system.etc, system.local, system.node], ownUids })
-    const cgroups = openCgroups({
-      name: `autonomis-${createHash("sha256").update(dataDir).digest("hex").slice(0, 12)}`,
-    })
+    const name = `autonomis-${createHash("sha256").update(dataDir).digest("hex").slice(0, 12)}`
+    const cgroups = weakened.noControlGroups ? null : openCgroups({ name })
     await cgroups?.sweep()
     return { system, view, cgroups }
   }
@@ -63,15 +75,18 @@ export function createBubblewrapDriver(options: BubblewrapOptions): SandboxDrive
       const script = launcher(fds.length - 1)
       const workspace = workspaces.path(spec)
       const countPids = cgroups?.holds.includes("process limit") ? null : spec.limits.pids
-      const inner = bwrapArguments({
-        view,
-        system,
-        workspace,
-        spec,
-        seccompFd: SECCOMP_FD,
-        countPids,
-        ...(command ? { command } : {}),
-      })
+      const rewrite = weakened.rewrite ?? ((argv) => argv)
+      const inner = rewrite(
+        bwrapArguments({
+          view,
+          system,
+          workspace,
+          spec,
+          seccompFd: SECCOMP_FD,
+          countPids,
+          ...(command ? { command } : {}),
+        }),
+      )
       const entered = view.enter(
         ["/bin/bash", "--norc", "--noprofile", "-c", script, "sandbox", ...inner],
         ownUids ? spec.hostUid : null,
@@ -112,6 +127,7 @@ export function createBubblewrapDriver(options: BubblewrapOptions): SandboxDrive
   }
 
   async function test(): Promise<DriverReport> {
+    await options.beforeTest?.()
     if (!isInstalled()) return { driver: "bubblewrap", usable: false, holds: [], problem: MISSING }
     try {
       ground ??= prepareGround()
@@ -143,7 +159,8 @@ export function createBubblewrapDriver(options: BubblewrapOptions): SandboxDrive
       const open = running.get(spec.id)
       if (open !== undefined) return open
       const { usable, problem } = await driver.selfTest(signal)
-      if (!usable || ground === null) throw new AppError("sandbox_unavailable", problem ?? "no sandbox can be opened")
+      if ((!usable && weakened.openAnyway !== true) || ground === null)
+        throw new AppError("sandbox_unavailable", problem ?? "no sandbox can be opened")
       await workspaces.prepare(spec)
       signal.throwIfAborted()
       const raced = running.get(spec.id)
