@@ -5,7 +5,6 @@ import { createGate } from "../lib/gate.ts"
 import { type BundleFile, refused, unzip } from "./archive.ts"
 import type { Staging } from "./folder.ts"
 import { parseSkillMd, type SkillHeader } from "./frontmatter.ts"
-import { MAX_SKILL_MD_BYTES } from "./limits.ts"
 import { type FileDigest, fingerprint } from "./stored.ts"
 
 /** A bundle that passed every check and lies, durable, in its staging folder. */
@@ -43,9 +42,9 @@ export async function receive(
 
 /** The body as a lone SKILL.md. */
 export async function fromSkillMd(staging: Staging): Promise<Bundle> {
-  const data = await readFile(staging.body)
-  const header = parseSkillMd(data)
-  return gather(staging, header, [{ path: SKILL_MD, data, executable: false }])
+  const bundle = gather(staging)
+  await bundle.add({ path: SKILL_MD, data: await readFile(staging.body), executable: false })
+  return bundle.finish()
 }
 
 /** The body as a zip with SKILL.md at its root or in its one folder. */
@@ -53,7 +52,9 @@ export async function fromZip(staging: Staging, signal: AbortSignal): Promise<Bu
   return unpacking(async () => {
     const files: BundleFile[] = []
     for await (const file of unzip(await readFile(staging.body), signal)) if (!isLitter(file.path)) files.push(file)
-    return assemble(staging, strip(files))
+    const bundle = gather(staging)
+    for (const file of strip(files)) await bundle.add(file)
+    return bundle.finish()
   })
 }
 
@@ -68,43 +69,43 @@ export async function fromRegistryZip(
 ): Promise<Bundle> {
   return unpacking(async () => {
     const missing = new Map(published.map((file) => [file.path, file]))
-    const files: BundleFile[] = []
+    const bundle = gather(staging)
     for await (const file of unzip(await readFile(staging.body), signal)) {
       const expected = missing.get(file.path)
       if (expected === undefined && file.path === "_meta.json") continue
       if (expected === undefined) throw refused(`it holds ${file.path}, which the registry did not publish`)
-      if (sha256(file.data) !== expected.sha256)
-        throw refused(`${file.path} does not have the hash that the registry published`)
+      // Written while the next one is inflated; what does not match goes with the whole staging folder.
+      const { sha256 } = await bundle.add(file)
+      if (sha256 !== expected.sha256) throw refused(`${file.path} does not have the hash that the registry published`)
       missing.delete(file.path)
-      files.push(file)
     }
     const [absent] = missing.keys()
     if (absent !== undefined) throw refused(`it lacks ${absent}, which the registry published`)
-    return assemble(staging, files)
+    return bundle.finish()
   })
 }
 
-async function assemble(staging: Staging, files: BundleFile[]): Promise<Bundle> {
-  const skillMd = files.find((file) => file.path === SKILL_MD)
-  if (skillMd === undefined) throw refused(`it has no ${SKILL_MD} at its root or in its one folder`)
-  if (skillMd.data.length > MAX_SKILL_MD_BYTES) throw refused(`${SKILL_MD} is too large`)
-  return gather(staging, parseSkillMd(skillMd.data), files)
-}
-
-async function gather(staging: Staging, header: SkillHeader, files: readonly BundleFile[]): Promise<Bundle> {
-  for (const file of files) await staging.write(file)
-  const digests = files.map((file) => ({
-    path: file.path,
-    sizeBytes: file.data.length,
-    sha256: sha256(file.data),
-  }))
-  digests.sort((a, b) => (a.path < b.path ? -1 : 1))
-  await staging.flush()
+/** Takes a bundle's files one by one, on their way to the disk. */
+function gather(staging: Staging) {
+  const files: FileDigest[] = []
+  let header: SkillHeader | null = null
   return {
-    header,
-    files: digests,
-    sha256: fingerprint(digests),
-    sizeBytes: digests.reduce((sum, file) => sum + file.sizeBytes, 0),
+    async add(file: BundleFile): Promise<FileDigest> {
+      const { path, data } = file
+      if (path === SKILL_MD) header = parseSkillMd(data)
+      const digest = { path, sizeBytes: data.length, sha256: createHash("sha256").update(data).digest("hex") }
+      files.push(digest)
+      await staging.write(file)
+      return digest
+    },
+    /** When everything is durable. */
+    async finish(): Promise<Bundle> {
+      if (header === null) throw refused(`it has no ${SKILL_MD} at its root or in its one folder`)
+      await staging.flush()
+      files.sort((a, b) => (a.path < b.path ? -1 : 1))
+      const sizeBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0)
+      return { header, files, sha256: fingerprint(files), sizeBytes }
+    },
   }
 }
 
@@ -118,5 +119,3 @@ function strip(files: BundleFile[]): BundleFile[] {
   if (folder === undefined || !files.every((file) => file.path.startsWith(`${folder}/`))) return files
   return files.map((file) => ({ ...file, path: file.path.slice(folder.length + 1) }))
 }
-
-const sha256 = (data: Buffer) => createHash("sha256").update(data).digest("hex")
