@@ -10,6 +10,8 @@ export default defineConfig({
     outDir: "dist",
     emptyOutDir: true,
     target: "es2023",
+    // Browsers with `light-dark()`: it is kept as it is written.
+    cssTarget: ["chrome123", "firefox120", "safari17.5"],
     // A data: address would need a wider policy than the files themselves.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },

@@ -39,7 +39,7 @@ export const t = {
     usage: "Usage",
     logs: "Logs",
     platform: "Platform",
-    account: "Account menu",
+    account: (name: string) => `Account menu of ${name}`,
     account_of: (user: string) => `Account ${user}: choose another`,
     findUser: "Find a user",
     admin: "Admin",
@@ -118,7 +118,8 @@ export const t = {
 
   chat: {
     box: "Message",
-    placeholder: "Ask anything. Shift+Enter breaks the line.",
+    placeholder: "Ask anything…",
+    boxHint: "Enter sends, Shift+Enter breaks the line",
     send: "Send",
     stop: "Stop",
     addImage: "Add a picture",
@@ -521,6 +522,7 @@ export const t = {
     holds: "What holds an agent in:",
     holdsNothing: "Nothing holds an agent in. Do not let people use it whom you do not trust.",
     providers: "Model providers",
+    noProviders: "No provider has been used yet.",
     key: "Key",
     hasKey: "set",
     noKey: "not set",

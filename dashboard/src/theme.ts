@@ -6,6 +6,20 @@ const TINTED = ["indigo", "blue", "green", "teal", "yellow", "orange", "red", "g
 
 export const theme = createTheme({
   primaryColor: "indigo",
+  colors: {
+    dark: [
+      "#d9dce3",
+      "#b7bcc7",
+      "#959ba8",
+      "#6d7380",
+      "#434955",
+      "#323741",
+      "#23272f",
+      "#181b21",
+      "#121419",
+      "#0c0e12",
+    ],
+  },
   primaryShade: { light: 8, dark: 8 },
   defaultRadius: "md",
   cursorType: "pointer",
@@ -13,6 +27,7 @@ export const theme = createTheme({
   fontFamilyMonospace: 'ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace',
   headings: { fontWeight: "650", sizes: { h1: { fontSize: "1.5rem" }, h2: { fontSize: "1.15rem" } } },
   components: {
+    Badge: { styles: { root: { textTransform: "none", fontWeight: 600, flex: "none" } } },
     Tooltip: { defaultProps: { openDelay: 300 } },
     // The page's own parts scroll, not its body: there is nothing to lock (and the lock's style would be refused).
     Modal: {

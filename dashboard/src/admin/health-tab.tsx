@@ -72,6 +72,7 @@ export function HealthTab() {
                 {t.files.refresh}
               </Button>
             </Group>
+            {data.providers.length === 0 ? <Text c="dimmed">{t.health.noProviders}</Text> : null}
             <Table>
               <Table.Thead>
                 <Table.Tr>

@@ -130,6 +130,7 @@ export function Composer({
           rows={1}
           aria-label={t.chat.box}
           placeholder={t.chat.placeholder}
+          title={t.chat.boxHint}
           value={text}
           onChange={(event) => change(event.currentTarget.value)}
           onKeyDown={onKeyDown}

@@ -65,20 +65,18 @@ function SkillCard({ user, skill }: { user: string; skill: Skill }) {
         <Title order={2} className="at-ellipsis">
           {skill.id}
         </Title>
-        <Group gap={4} wrap="nowrap">
-          <Badge variant="light" color={STATE[skill.state]}>
-            {t.skills.states[skill.state]}
-          </Badge>
-          <ActionIcon
-            variant="subtle"
-            color="gray"
-            aria-label={t.skills.deleteOne(skill.id)}
-            onClick={() => setAsking(true)}
-          >
-            <Icon name="trash" size={16} />
-          </ActionIcon>
-        </Group>
+        <ActionIcon
+          variant="subtle"
+          color="gray"
+          aria-label={t.skills.deleteOne(skill.id)}
+          onClick={() => setAsking(true)}
+        >
+          <Icon name="trash" size={16} />
+        </ActionIcon>
       </Group>
+      <Badge variant="light" color={STATE[skill.state]}>
+        {t.skills.states[skill.state]}
+      </Badge>
       <Text size="sm" c="dimmed" className="at-grow" lineClamp={4}>
         {skill.description}
       </Text>
@@ -87,7 +85,7 @@ function SkillCard({ user, skill }: { user: string; skill: Skill }) {
           {t.skills.missing(skill.missing.join(", "))}
         </Alert>
       ) : null}
-      {skill.reason ? (
+      {skill.reason && skill.missing.length === 0 ? (
         <Text size="sm" c="var(--mantine-color-error)">
           {skill.reason}
         </Text>

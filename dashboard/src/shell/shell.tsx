@@ -104,6 +104,7 @@ function ThemeButton() {
 function AccountMenu({ me, user }: { me: Me; user: string | null }) {
   const navigate = useNavigate()
   const signOut = useSignOut()
+  const name = me.kind === "admin" ? t.nav.admin : (me.user ?? "")
   return (
     <Menu position="top-end" withinPortal width={220}>
       <Menu.Target>
@@ -113,9 +114,9 @@ function AccountMenu({ me, user }: { me: Me; user: string | null }) {
           color="gray"
           size="sm"
           leftSection={<Icon name="account" />}
-          aria-label={t.nav.account}
+          aria-label={t.nav.account(name)}
         >
-          <span className="at-account-name">{me.kind === "admin" ? t.nav.admin : me.user}</span>
+          <span className="at-account-name">{name}</span>
         </Button>
       </Menu.Target>
       <Menu.Dropdown>

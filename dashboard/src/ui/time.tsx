@@ -9,7 +9,12 @@ const UNITS: [Intl.RelativeTimeFormatUnit, number][] = [
 ]
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" })
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" })
-const clockTime = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" })
+const clockTime = new Intl.DateTimeFormat(undefined, {
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+  hourCycle: "h23",
+})
 const dayTime = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" })
 
 /** A time in the reader's zone: how long ago, and exactly on hover. */
