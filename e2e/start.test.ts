@@ -5,7 +5,8 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { after, describe, test } from "node:test"
-import { refusedStart, startServer } from "../test/server.ts"
+import { refusedStart, startServer, type TestServer } from "../test/server.ts"
+import { until } from "../test/until.ts"
 
 const folders: string[] = []
 const folder = () => {
@@ -17,19 +18,28 @@ after(() => {
   for (const path of folders) rmSync(path, { recursive: true, force: true })
 })
 
+/** What the server has said when it has said so many lines. */
+const lines = (server: TestServer, count: number) =>
+  until(() => {
+    const said = server.output().stdout.trim().split("\n")
+    return said.length >= count && said
+  }, `${count} lines`)
+
 test("the first start says the admin key once; later ones only where it is", async () => {
   const dataDir = folder()
   await using first = await startServer({ dataDir })
-  const [ready, place, key, ...more] = first.output().stdout.trim().split("\n")
+  const [ready, place, key, link, ...more] = await lines(first, 4)
   assert.match(ready ?? "", /^Autonomis is ready at http:\/\/127\.0\.0\.1:\d+$/)
   assert.equal(place, `The admin key is in ${join(dataDir, "admin.key")}`)
   assert.match(key ?? "", /^Your admin key, shown this once: atn_admin_[0-9a-z]{39}$/)
   assert.ok(key?.endsWith(first.adminKey))
+  assert.match(link ?? "", /^Open the dashboard as administrator, once, .*: http:\S+#token=atn_link_\w+$/)
   assert.deepEqual(more, [])
+  assert.equal((await first.call("POST", "/users", { user: "ada" })).status, 201)
   assert.equal(await first.stop(), 0)
   await using second = await startServer({ dataDir })
   assert.equal(second.adminKey, first.adminKey)
-  assert.equal(second.output().stdout.trim().split("\n").length, 2)
+  assert.equal((await lines(second, 2)).length, 2)
   assert.ok(!second.output().stdout.includes(first.adminKey))
   assert.equal((await second.call("GET", "/users")).status, 200)
 })
