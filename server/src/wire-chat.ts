@@ -27,6 +27,7 @@ import { createUsage } from "./usage/usage.ts"
 /** The part of the skills that a chat needs; null while there are none. */
 export interface ChatSkills {
   forPrompt(userId: string, agentId: string): Promise<PromptSkill[]>
+  called(userId: string, agentId: string, text: string): Promise<PromptSkill | null>
   mount(userId: string): Promise<{ source: string; target: string }>
 }
 
@@ -96,6 +97,7 @@ export function wireChat(wiring: ChatWiring): { chat: Chat; routes: Route[]; gat
       return { soul: four["SOUL.md"], user: four["USER.md"], tools: four["TOOLS.md"] }
     },
     skills: async (userId, agentId) => skills?.forPrompt(userId, agentId) ?? [],
+    calledSkill: async (userId, agentId, text) => skills?.called(userId, agentId, text) ?? null,
     model: (userId, agentId, wanted) => models.resolve({ userId, agentId, wanted }),
     hands: ({ userId, agentId }) =>
       later(async () => sandboxes.hands(await spec(userId, agentId), { secrets: () => secretsOf(userId, agentId) })),

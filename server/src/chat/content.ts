@@ -46,6 +46,12 @@ function textOf(content: ChatMessage["content"]): string {
     .join("\n")
 }
 
+/** The text that a message begins with; "" when it begins with something else. */
+export function firstText(message: ConversationMessage | undefined): string {
+  const first = message?.content[0]
+  return first?.type === "text" ? first.text : ""
+}
+
 function checkImages(parts: readonly ContentPart[], path: string): void {
   const images = parts.filter((part) => part.type === "image").length
   if (images > MAX_IMAGES) throw invalid(path, `${MAX_IMAGES} images at most in a message`)

@@ -35,6 +35,8 @@ export interface ChatPorts {
   /** The four effective texts. */
   templates(userId: string, agentId: string): Promise<{ soul: string; user: string; tools: string }>
   skills(userId: string, agentId: string): Promise<PromptParts["skills"]>
+  /** The skill that a user's message calls by `/name` at its front; null when it calls none. */
+  calledSkill(userId: string, agentId: string, text: string): Promise<{ name: string; path: string } | null>
   /**
    * The model that a message would use: the one that it or the agent's config names, else (null) the default.
    * 400 for one that nobody knows, 424 for one whose key is not set.

@@ -1,7 +1,7 @@
 import type { AgentConfig } from "@autonomis/contract/agents.ts"
 import { AppError } from "../lib/errors.ts"
 import type { RunSpec } from "../runtime/protocol.ts"
-import type { ConversationMessage } from "./content.ts"
+import { type ConversationMessage, firstText } from "./content.ts"
 import { loadHistory } from "./history.ts"
 import type { RunIdentity } from "./live-run.ts"
 import type { ChatParts } from "./parts.ts"
@@ -42,7 +42,7 @@ export async function prepare(
 
 /** The order that the runtime gets. `session` as it is once the new messages are in it. */
 export async function specOf(
-  { db, clock, attachments }: ChatParts,
+  { db, clock, attachments, ports }: ChatParts,
   run: RunIdentity,
   wish: RunWish,
   { config, resolved, snapshot }: Prepared,
@@ -53,6 +53,7 @@ export async function specOf(
     session === null || session.last_seq === conversation.length
       ? conversation.map((message, i) => ({ seq: i + 1, message }))
       : await loadHistory(db, attachments, session)
+  const called = await ports.calledSkill(run.userId, run.agentId, firstText(conversation.at(-1)))
   return {
     runId: run.id,
     userId: run.userId,
@@ -61,7 +62,7 @@ export async function specOf(
     model: resolved.model,
     credentials: resolved.credentials,
     prompt: snapshot.parts,
-    context: contextFor(clock.now(), snapshot.memoryChanged),
+    context: contextFor(clock.now(), snapshot.memoryChanged, called),
     history,
     tools: toolsOf(config),
     thinking: config.thinking,

@@ -67,11 +67,17 @@ export function cacheKeyOf(userId: string, sessionId: string): string {
   return createHash("sha256").update(`${userId}\0${sessionId}`).digest("hex").slice(0, 32)
 }
 
+const DAYS = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"]
+
 /** What stands in the newest user message only, because it changes all the time. */
-export function contextFor(now: number, memoryChanged: boolean): string {
+export function contextFor(
+  now: number,
+  memoryChanged: boolean,
+  called: { name: string; path: string } | null = null,
+): string {
   const date = new Date(now)
-  const day = date.toLocaleDateString("en-GB", { weekday: "long", timeZone: "UTC" })
-  const lines = [`Now: ${day}, ${date.toISOString().slice(0, 16).replace("T", " ")} UTC`]
+  const lines = [`Now: ${DAYS[date.getUTCDay()]}, ${date.toISOString().slice(0, 16).replace("T", " ")} UTC`]
   if (memoryChanged) lines.push("MEMORY.md has changed since this conversation began; read the file if it matters.")
+  if (called !== null) lines.push(`The user calls the skill ${called.name}: read ${called.path} and follow it.`)
   return lines.join("\n")
 }

@@ -157,6 +157,7 @@ export async function openBench(db: Database, options: BenchOptions = {}): Promi
     agent: async () => ({ name: "manager", description: null, config: DEFAULT_CONFIG, memory: "" }),
     templates: async () => ({ soul: "Be kind.", user: "", tools: "" }),
     skills: async () => [],
+    calledSkill: async () => null,
     model: async (_user, _agent, wanted) => ({
       model: wanted ?? "demo/demo",
       credentials: { owner: "platform", apiKey: null, baseUrl: null, headers: {} },
