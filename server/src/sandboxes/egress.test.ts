@@ -2,13 +2,19 @@ import assert from "node:assert/strict"
 import { once } from "node:events"
 import { createServer as createHttp, type IncomingMessage } from "node:http"
 import { type AddressInfo, createServer as createTcp } from "node:net"
-import { test } from "node:test"
+import { test as inAnyNetwork } from "node:test"
 import { silentLogger } from "../lib/log.ts"
 import { createRedactor } from "../lib/redact.ts"
 import type { SandboxSpec } from "./driver.ts"
 import type { EgressOptions } from "./egress.ts"
+import { inOwnNetwork, runInOwnNetwork } from "./own-network.ts"
 import { createSandboxes } from "./sandboxes.ts"
 import { anySignal, specOf, temporaryFolder } from "./testing.ts"
+
+/** What gets out of a sandbox here must not get out of the test. */
+const test = (name: string, run: () => Promise<void>) => void (inOwnNetwork && inAnyNetwork(name, run))
+if (!inOwnNetwork)
+  inAnyNetwork("the way outwards, in a network of the test's own", () => runInOwnNetwork(import.meta.filename))
 
 const secrets = async () => ({ env: {}, redactor: createRedactor([]) })
 

@@ -113,7 +113,7 @@ export function createEgress(options: EgressOptions): Egress {
     log.info("egress refused", {
       user: spec.userId,
       agent: spec.id,
-      host: host.slice(0, 300),
+      host: host.slice(0, 300).replace(/[^\x21-\x7e]/g, "?"),
       reason: messageOf(error),
     })
     if (!(error instanceof AppError)) return { status: 502, message: "the destination could not be reached" }

@@ -29,6 +29,7 @@ export interface Weakened {
   rewrite?: (argv: string[]) => string[]
   sameUid?: boolean
   noControlGroups?: boolean
+  noUlimits?: boolean
   /** Opens sandboxes although the self-test refuses them. */
   openAnyway?: boolean
 }
@@ -72,7 +73,7 @@ export function createBubblewrapDriver(options: BubblewrapOptions): SandboxDrive
     const group = cgroups?.create(spec.id, spec.limits) ?? null
     const fds = [openSync(system.seccomp, "r"), ...(group?.openProcs() ?? [])]
     try {
-      const script = launcher(fds.length - 1)
+      const script = launcher(fds.length - 1, weakened.noUlimits !== true)
       const workspace = workspaces.path(spec)
       const countPids = cgroups?.holds.includes("process limit") ? null : spec.limits.pids
       const rewrite = weakened.rewrite ?? ((argv) => argv)

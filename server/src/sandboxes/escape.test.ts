@@ -1,0 +1,21 @@
+import assert from "node:assert/strict"
+import { test } from "node:test"
+import { onGround } from "./escape-ground.ts"
+import { ESCAPES } from "./escapes.ts"
+import { inOwnNetwork, runInOwnNetwork } from "./own-network.ts"
+
+if (!inOwnNetwork)
+  test("ways out of the sandbox, in a network of the test's own", () => runInOwnNetwork(import.meta.filename))
+else
+  test(`${ESCAPES.length} ways out of the sandbox that a hostile model would try`, async (t) => {
+    assert.ok(ESCAPES.length >= 40)
+    await onGround({}, async ({ attempt }) => {
+      for (const way of ESCAPES) {
+        await t.test(`${way.boundary}: ${way.name}`, async () => {
+          const said = await attempt(way)
+          assert.match(said, way.held)
+          assert.doesNotMatch(said, /ESCAPED/)
+        })
+      }
+    })
+  })

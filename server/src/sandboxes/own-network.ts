@@ -1,0 +1,51 @@
+import { spawn } from "node:child_process"
+import { once } from "node:events"
+
+/** Addresses that are played inside, so that an attack that gets out of a sandbox never gets out of the test. */
+const PLAYED = ["169.254.169.254", "10.0.0.1", "198.51.100.7"]
+
+/** Brings the loopback up and gives it the played addresses (SIOCSIFFLAGS, SIOCSIFADDR), then becomes the test. */
+const SCRIPT = `
+use Socket;
+socket(S, AF_INET, SOCK_DGRAM, 0) or die "socket: $!";
+my $up = pack("a16sx22", "lo", 1);
+ioctl(S, 0x8914, $up) or die "up: $!";
+my $i = 0;
+for my $a (split /,/, shift @ARGV) {
+  my $request = pack("a16Sna4x16", "lo:" . $i++, AF_INET, 0, inet_aton($a));
+  ioctl(S, 0x8916, $request) or die "address: $!";
+}
+exec @ARGV or die "exec: $!";
+`
+
+export const inOwnNetwork = process.env.AUTONOMIS_TEST_NETWORK === "own"
+
+/** Runs a test file again in a network namespace of its own; rejects with what it said when it fails. */
+export async function runInOwnNetwork(file: string): Promise<void> {
+  const { NODE_TEST_CONTEXT: _, ...env } = process.env
+  const asRoot = process.getuid?.() === 0
+  const child = spawn(
+    "unshare",
+    [
+      ...(asRoot ? [] : ["--map-current-user", "--keep-caps"]),
+      "--net",
+      "perl",
+      "-e",
+      SCRIPT,
+      PLAYED.join(","),
+      process.execPath,
+      "--test-reporter=spec",
+      file,
+    ],
+    { env: { ...env, AUTONOMIS_TEST_NETWORK: "own" }, stdio: ["ignore", "pipe", "pipe"] },
+  )
+  let said = ""
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (chunk: string) => {
+      said = (said + chunk).slice(-20_000)
+    })
+  }
+  const [code] = await once(child, "close")
+  if (process.env.TEST_LONG) console.log(said)
+  if (code !== 0) throw new Error(`failed in its own network:\n${said}`)
+}
