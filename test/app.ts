@@ -51,7 +51,9 @@ export interface AppSetup {
 export async function startApp(db: Database, setup: AppSetup = {}): Promise<TestApp> {
   const dataDir = setup.dataDir ?? mkdtempSync(join(tmpdir(), "autonomis-app-"))
   const env: Record<string, string> = {
-    ...{ AUTONOMIS_DATA_DIR: dataDir, AUTONOMIS_SANDBOX: "none", AUTONOMIS_WORKERS: "1", ...setup.env },
+    ...{ AUTONOMIS_DATA_DIR: dataDir, AUTONOMIS_SANDBOX: "none", AUTONOMIS_WORKERS: "1" },
+    // Tests ask no registry but their own.
+    ...{ AUTONOMIS_CLAWHUB_URL: "http://127.0.0.1:9", ...setup.env },
     ...(setup.manyAddresses ? { AUTONOMIS_TRUSTED_PROXIES: "127.0.0.1" } : {}),
   }
   let calls = 0

@@ -83,6 +83,8 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
       ...cleanEnvironment(),
       AUTONOMIS_DATA_DIR: dataDir,
       AUTONOMIS_PORT: "0",
+      // Tests ask no registry but their own.
+      AUTONOMIS_CLAWHUB_URL: "http://127.0.0.1:9",
       ...(databaseUrl === null ? {} : { DATABASE_URL: databaseUrl }),
       ...options.env,
     },
