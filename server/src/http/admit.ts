@@ -11,7 +11,8 @@ export interface Admitted {
 
 export const NOBODY: Admitted = { principal: null, user: null, agent: null }
 
-export const unauthorized = (): AppError => new AppError("unauthorized", "missing or invalid API key")
+export const unauthorized = (cause?: unknown): AppError =>
+  new AppError("unauthorized", "missing or invalid API key", { cause })
 const noUser = (): AppError => new AppError("not_found", "user not found")
 const noAgent = (): AppError => new AppError("not_found", "agent not found")
 const forbidden = (): AppError => new AppError("forbidden", "this API key may not do that")

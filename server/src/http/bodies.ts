@@ -2,9 +2,9 @@ import { isUtf8 } from "node:buffer"
 import { pipeline, type Readable, Transform } from "node:stream"
 import type { FastifyInstance, FastifyRequest } from "fastify"
 import { AppError } from "../lib/errors.ts"
-import { depthOk } from "./parse.ts"
+import { shapeOf } from "./parse.ts"
 
-const tooLarge = (): AppError => new AppError("too_large", "the body is too large")
+const tooLarge = (what = "the body is too large"): AppError => new AppError("too_large", what)
 const notJson = (): AppError => new AppError("invalid_request", "the body is not valid JSON")
 
 /** JSON is checked before it is parsed; any other type is refused. */
@@ -18,7 +18,9 @@ export function readJsonBodies(app: FastifyInstance): void {
     const bytes = Buffer.isBuffer(body) ? body : Buffer.from(body)
     if (bytes.length === 0 && endpoint && (endpoint.bodyOptional || endpoint.bodyKind === "none"))
       return done(null, undefined)
-    if (!isUtf8(bytes) || !depthOk(bytes)) return done(notJson(), undefined)
+    const shape = isUtf8(bytes) ? shapeOf(bytes) : "deep"
+    if (shape === "crowded") return done(tooLarge("the body has too many values"), undefined)
+    if (shape === "deep") return done(notJson(), undefined)
     json(request, bytes.toString(), (error, value) => (error ? done(notJson(), undefined) : done(null, value)))
   })
   app.addContentTypeParser("*", (_request, _payload, done) => {

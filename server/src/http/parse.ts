@@ -48,10 +48,16 @@ function pathText(path: readonly PropertyKey[]): string {
 }
 
 const MAX_DEPTH = 64
+/** Far more than any endpoint takes; a million members hold the parser, and with it everyone, for seconds. */
+const MAX_MEMBERS = 100_000
 
-/** Looks only at brackets outside strings: deeper JSON than this would overflow the stacks of those who read it. */
-export function depthOk(json: Buffer, max = MAX_DEPTH): boolean {
+/**
+ * Looks only at what stands outside strings, before anything is parsed: `deep` would overflow the stacks of those who
+ * read it, `crowded` has more commas and colons than any good body.
+ */
+export function shapeOf(json: Buffer): "fine" | "deep" | "crowded" {
   let depth = 0
+  let members = 0
   let inString = false
   for (let i = 0; i < json.length; i++) {
     const byte = json[i]
@@ -60,8 +66,9 @@ export function depthOk(json: Buffer, max = MAX_DEPTH): boolean {
       else if (byte === 0x22) inString = false
     } else if (byte === 0x22) inString = true
     else if (byte === 0x7b || byte === 0x5b) {
-      if (++depth > max) return false
+      if (++depth > MAX_DEPTH) return "deep"
     } else if (byte === 0x7d || byte === 0x5d) depth--
+    else if ((byte === 0x2c || byte === 0x3a) && ++members > MAX_MEMBERS) return "crowded"
   }
-  return true
+  return "fine"
 }

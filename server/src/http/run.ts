@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from "node:util"
 import type { Endpoint } from "@autonomis/contract/endpoint.ts"
 import type { FastifyReply, FastifyRequest } from "fastify"
 import { AppError } from "../lib/errors.ts"
+import { unauthorized } from "./admit.ts"
 import { rawBody } from "./bodies.ts"
 import { clientAddress } from "./client-address.ts"
 import {
@@ -74,7 +75,9 @@ export async function run(
     const answer = answerOf(endpoint, result, options.checkAnswers)
     await first?.finish(answer)
     return await sendAnswer(answer, request, reply)
-  } catch (error) {
+  } catch (thrown) {
+    // What an abort breaks off is no fault of ours: the client is gone, or its key died under way.
+    const error = signal?.aborted && !(thrown instanceof AppError) ? unauthorized(thrown) : thrown
     const { status, body } = publicError(toAppError(error))
     if (!reply.sent) await first?.finish({ status, headers: {}, body: JSON.stringify(body) })
     else await first?.release()

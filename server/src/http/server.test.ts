@@ -1,5 +1,7 @@
 import assert from "node:assert/strict"
+import { once } from "node:events"
 import { request as httpRequest } from "node:http"
+import { addAbortSignal, Readable } from "node:stream"
 import { after, before, describe, test } from "node:test"
 import { gunzipSync } from "node:zlib"
 import { contract } from "@autonomis/contract/endpoints.ts"
@@ -12,6 +14,7 @@ const BASE = "/api/v1"
 let paused = false
 let origins: Origin[] = []
 let signals: AbortSignal[] = []
+let writes = 0
 const secret = {
   key: "K",
   value: "********" as const,
@@ -42,7 +45,9 @@ const routes: Route[] = [
     await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }))
     throw new AppError("cancelled", "gone")
   }),
-  endpoint(contract.files.write, async ({ params, body }) => {
+  endpoint(contract.files.write, async ({ params, body, signal }) => {
+    writes++
+    if (body instanceof Readable) addAbortSignal(signal, body)
     let size = 0
     for await (const chunk of body) size += chunk.length
     return { path: params.path, size, modified_at: secret.updated_at, etag: "x" }
@@ -139,6 +144,7 @@ describe("bad bodies are a clear 4xx and change nothing", () => {
     ["constructor.prototype", '{"paused":true,"constructor":{"prototype":{}}}', 400, /./],
     ["100,000 levels", "[".repeat(100_000), 400, /not valid JSON/],
     ["100,000 levels that close", `${'{"a":'.repeat(100_000)}1${"}".repeat(100_000)}`, 400, /not valid JSON/],
+    ["100,000 fields", `{${Array.from({ length: 100_000 }, (_, i) => `"${i}":1`).join()}}`, 413, /too many values/],
     ["bytes that are not UTF-8", Uint8Array.of(0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d), 400, /not valid JSON/],
     ["over 1 MiB", `{"paused":true}${" ".repeat(1 << 20)}`, 413, /too large/],
     ["20 MiB", new Uint8Array(20 << 20).fill(0x20), 413, /too large/],
@@ -367,6 +373,19 @@ describe("manners", () => {
     server.directory.dead.get("bob/manager")?.abort()
     assert.equal((await other).status, 409)
     await dying
+  })
+
+  test("a key that dies while its body is on the way is 401, not a failure of the server", async () => {
+    server.directory.addKey("dying", { userId: "usr_ada" })
+    writes = 0
+    const one = await server.socket()
+    one.write(`PUT ${BASE}/users/ada/agents/manager/files/half HTTP/1.1\r\nHost: x\r\nX-API-Key: dying\r\n`)
+    one.write("Content-Length: 10\r\n\r\nhalf")
+    await until(() => writes === 1, "the handler to run")
+    server.directory.dead.get("dying")?.abort()
+    const [answer] = await once(one, "data")
+    one.destroy()
+    assert.match(String(answer), /^HTTP\/1\.1 401 /)
   })
 })
 

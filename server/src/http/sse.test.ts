@@ -59,7 +59,7 @@ test("a reader who stops reading is cut, and memory stays bounded", async () => 
   socket.on("error", () => {})
   socket.pause()
   socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\nX-API-Key: ada\r\n\r\n`)
-  await until(() => streams.length, "the stream to open")
+  await until(() => streams.length > 0, "the stream to open")
   const [open] = streams
   assert.ok(open)
   const before = process.memoryUsage().rss
