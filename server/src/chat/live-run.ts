@@ -98,7 +98,7 @@ export function createLiveRun(
       budgets.releaseRun(identity.id),
       ...runs.finish(identity, end, now),
     ]
-    writer.add(id, steps)
+    writer.add({ lastEvent: id, steps })
     // Before the end is told: the next conversation shall begin with what this one has written down.
     const memory = handsUsed
       ? ports
@@ -143,7 +143,10 @@ export function createLiveRun(
     async settle(callId, usage) {
       const reservation = reservations.get(callId)
       reservations.delete(callId)
-      if (reservation !== undefined) await budgets.settle(reservation, usage)
+      if (reservation === undefined) return
+      // Together with the message that the call brought, if that comes at once.
+      const always = budgets.settleSteps(reservation, usage)
+      writer.add({ lastEvent: feed.lastId, steps: [], always, done: () => budgets.released(identity.userId) })
     },
   }
 

@@ -1,6 +1,7 @@
 import type { ToolCall } from "@autonomis/contract/chat.ts"
 import type { RunEvent } from "../runtime/protocol.ts"
 import type { TranscriptMessage } from "../runtime/transcript.ts"
+import type { Kept } from "./attachments.ts"
 import type { Feed } from "./feed.ts"
 import type { RunIdentity } from "./live-run.ts"
 import type { ChatParts } from "./parts.ts"
@@ -22,25 +23,21 @@ export function createRecorder(parts: ChatParts, run: RunIdentity, feed: Feed, w
   const outputs = new Map<string, string>()
 
   const durable = (seq: number, type: string, data: unknown) =>
-    writer.add(seq, [runs.event(run, seq, type, data, clock.now())])
+    writer.add({ lastEvent: seq, steps: [runs.event(run, seq, type, data, clock.now())] })
   const log = (level: "info" | "warn", source: "sandbox" | "agent", message: string) =>
     ports.log({ ...run, runId: run.id, level, source, message })
 
   function store(message: TranscriptMessage): void {
     if (run.session === null) return
     const session = { id: run.session.id, userId: run.userId }
-    if (!hasBytes(message)) {
-      writer.add(feed.lastId, steps(message))
-      return
+    // An image's file is written while the run goes on; the message keeps its place among the others.
+    const stored = hasBytes(message) ? attachments.keep(run.userId, [message]).then(withFiles) : steps(message)
+    writer.add({ lastEvent: feed.lastId, steps: stored })
+
+    function withFiles(kept: Kept<TranscriptMessage>) {
+      kept.done()
+      return [...kept.steps, ...kept.messages.flatMap(steps)]
     }
-    // The files are written while the run goes on; the message keeps its place among the others.
-    writer.add(
-      feed.lastId,
-      attachments.keep(run.userId, [message]).then((kept) => {
-        kept.done()
-        return [...kept.steps, ...kept.messages.flatMap(steps)]
-      }),
-    )
     function steps(whole: TranscriptMessage) {
       const appended = sessions.append(session, [newMessage(whole, run.id)], clock.now())
       const usage = whole.role === "assistant" ? whole.usage : null

@@ -48,14 +48,18 @@ async function setUp(db: Database, limits: Partial<Limits>, more: Partial<Budget
     assert.ok(!answer.ok)
     return answer
   }
-  return { budgets, payer, time, limits: now, granted, refused, usage: createUsage(db, clock), user }
+  const settle = async (reservation: Reservation, took: Parameters<typeof budgets.settleSteps>[1]) => {
+    await db.batch(budgets.settleSteps(reservation, took))
+    budgets.released(user.id)
+  }
+  return { budgets, settle, payer, time, limits: now, granted, refused, usage: createUsage(db, clock), user }
 }
 
 forEachDatabase((_name, open) => {
   test("a hundred calls at once never pass the limit, and what they leave can be spent to the last", async () => {
     await using db = await open()
     const most = 10_000
-    const { budgets, payer, granted, refused, usage, user, limits } = await setUp(
+    const { settle, budgets, payer, granted, refused, usage, user, limits } = await setUp(
       db,
       { tokens_per_month: most },
       { waitMs: 20_000 },
@@ -73,7 +77,7 @@ forEachDatabase((_name, open) => {
       const took = spent(90, Math.min(answer.maxTokens, 60 + i))
       held -= 100 + answer.maxTokens
       used += took.total_tokens
-      await budgets.settle(reservation, took)
+      await settle(reservation, took)
       return "ok"
     }
     const results = await Promise.all(Array.from({ length: 100 }, (_, i) => one(i)))
@@ -87,7 +91,7 @@ forEachDatabase((_name, open) => {
     if (left >= 257) {
       const rest = await granted(call(left - 256, 8192))
       assert.equal(rest.maxTokens, 256)
-      await budgets.settle(rest, spent(left - 256, 256))
+      await settle(rest, spent(left - 256, 256))
     }
     const answer = await refused(call(1, 1000))
     assert.equal(answer.code, "budget_exhausted")
@@ -101,21 +105,21 @@ forEachDatabase((_name, open) => {
 
   test("max_tokens is lowered to what is left, but not below 256; a call that wants fewer needs no more", async () => {
     await using db = await open()
-    const { granted, refused, budgets } = await setUp(db, { tokens_per_month: 1000 })
+    const { granted, refused, settle } = await setUp(db, { tokens_per_month: 1000 })
     const lowered = await granted(call(300, 8192))
     assert.equal(lowered.maxTokens, 700)
-    await budgets.settle(lowered, null)
+    await settle(lowered, null)
     assert.equal((await refused(call(745, 8192))).code, "budget_exhausted")
     const small = await granted(call(984, 16))
     assert.equal(small.maxTokens, 16)
-    await budgets.settle(small, null)
+    await settle(small, null)
     const edge = await granted(call(744, 8192))
     assert.equal(edge.maxTokens, 256)
   })
 
   test("what fits only once another call has settled waits for it; what never fits is refused at once", async () => {
     await using db = await open()
-    const { granted, budgets, payer, refused } = await setUp(db, { tokens_per_month: 1000 }, { waitMs: 10_000 })
+    const { granted, settle, payer, refused } = await setUp(db, { tokens_per_month: 1000 }, { waitMs: 10_000 })
     const first = await granted(call(500, 400))
     let second: Awaited<ReturnType<typeof granted>> | null = null
     const waiting = granted(call(200, 300), { ...payer, runId: "run_2" }).then((got) => {
@@ -123,7 +127,7 @@ forEachDatabase((_name, open) => {
     })
     await new Promise((resolve) => setTimeout(resolve, 50))
     assert.equal(second, null)
-    await budgets.settle(first, spent(100, 10))
+    await settle(first, spent(100, 10))
     await waiting
     const begun = performance.now()
     assert.equal((await refused(call(2000, 300))).code, "budget_exhausted")
@@ -144,7 +148,7 @@ forEachDatabase((_name, open) => {
 
   test("money limits hold by the dearest that a call can cost, for the month, the day and the platform", async () => {
     await using db = await open()
-    const { granted, budgets, refused, time, limits } = await setUp(
+    const { granted, settle, refused, time, limits } = await setUp(
       db,
       { usd_per_month: 0.02, usd_per_day: 0.01 },
       { platformUsdPerDay: 0.005 },
@@ -152,7 +156,7 @@ forEachDatabase((_name, open) => {
     // 1,000 tokens of input may have to be written to the cache: 0.002. The rest pays for 800 tokens of output.
     const day = await granted(call(1000, 8192))
     assert.equal(day.maxTokens, 799)
-    await budgets.settle(day, spent(1000, 799, 0.0099))
+    await settle(day, spent(1000, 799, 0.0099))
     const tired = await refused(call(1000, 8192))
     assert.deepEqual([tired.extra?.limit, tired.extra?.resets_at], ["usd_per_day", "2026-03-16T00:00:00.000Z"])
     const free = await granted(call(1000, 8192, { price: { input: 0, output: 0, cacheRead: 0, cacheWrite: 0 } }))
@@ -161,13 +165,13 @@ forEachDatabase((_name, open) => {
     time.now += 24 * 3600_000
     const platform = await granted(call(1000, 8192, { credentialsOwner: "platform" }))
     assert.equal(platform.maxTokens, 299)
-    await budgets.settle(platform, spent(1000, 299, 0.0049))
+    await settle(platform, spent(1000, 299, 0.0049))
     const ceiling = await refused(call(1000, 8192, { credentialsOwner: "platform" }))
     assert.deepEqual([ceiling.extra?.limit, ceiling.extra?.left], ["platform_usd_per_day", 0])
     // With a key of their own the platform's ceiling is not theirs.
     const own = await granted(call(1000, 8192))
     assert.equal(own.maxTokens, 309)
-    await budgets.settle(own, null)
+    await settle(own, null)
 
     limits.usd_per_day = null
     const month = await granted(call(1000, 8192))
@@ -190,19 +194,19 @@ forEachDatabase((_name, open) => {
 
   test("nothing is booked for a user who is being deleted", async () => {
     await using db = await open()
-    const { granted, budgets, user } = await setUp(db, { tokens_per_month: 1000 })
+    const { granted, settle, user } = await setUp(db, { tokens_per_month: 1000 })
     const held = await granted(call(10, 300))
     await db.batch([{ query: db.kysely.updateTable("users").set({ state: "deleting" }).where("id", "=", user.id) }])
-    await budgets.settle(held, spent(10, 10))
+    await settle(held, spent(10, 10))
     assert.deepEqual(await db.kysely.selectFrom("usage_daily").selectAll().execute(), [])
   })
 
   test("the report's sums are exact, by agent, model and day, and say where a count is an estimate", async () => {
     await using db = await open()
-    const { granted, budgets, payer, time, usage, user, limits } = await setUp(db, {})
+    const { granted, settle, payer, time, usage, user, limits } = await setUp(db, {})
     const book = async (agentName: string, model: string, usage_: ReturnType<typeof spent>) => {
       const reservation = await granted(call(1, 1, { model }), { ...payer, agentId: `agt_${agentName}`, agentName })
-      await budgets.settle(reservation, usage_)
+      await settle(reservation, usage_)
     }
     await book("manager", "a/x", {
       ...spent(7, 3, 0.001),

@@ -39,11 +39,11 @@ export type Reserved =
 /** Hard budgets: no call begins whose worst case is not covered, whatever other calls do at the same time. */
 export interface Budgets {
   reserve(payer: Payer, request: ReserveRequest, signal: AbortSignal): Promise<Reserved>
-  /** Books what the call really took and frees the rest; null: it never reached the provider. */
-  settle(reservation: Reservation, usage: RunUsage | null): Promise<void>
+  /** Books what the call really took and frees the rest; null: it never reached the provider. Nothing for a user who is gone. */
+  settleSteps(reservation: Reservation, usage: RunUsage | null): Step[]
   /** Frees whatever a run that has ended still holds; goes into the batch of its end. */
   releaseRun(runId: string): Step
-  /** To be called after a batch with `releaseRun`: someone may be waiting for what it freed. */
+  /** To be called once a reservation is settled or released: someone may be waiting for what it held. */
   released(userId: string): void
 }
 
@@ -139,34 +139,20 @@ export function createBudgets({ db, clock, limits, platformUsdPerDay, waitMs = W
       }
     },
 
-    async settle({ id, payer, request }, usage) {
+    settleSteps({ id, payer, request }, usage) {
       const steps: Step[] = []
       if (usage !== null) {
         const key = { ...payer, model: request.model, day: dayOf(clock.now()) }
-        steps.push(addToDay(db, key, { usage, platformPays: request.credentialsOwner === "platform", runs: 0 }))
+        const platformPays = request.credentialsOwner === "platform"
+        steps.push(addToDay(db, key, { usage, platformPays, runs: 0 }))
       }
       if (id !== null) steps.push({ query: db.kysely.deleteFrom("reservations").where("id", "=", id) })
-      try {
-        if (steps.length > 0) await db.batch([userStands(db, payer.userId), ...steps])
-      } catch (error) {
-        if (!(error instanceof UserGone)) throw error
-      }
-      wake(payer.userId)
+      return steps
     },
 
     releaseRun: (runId) => ({ query: db.kysely.deleteFrom("reservations").where("run_id", "=", runId) }),
     released: wake,
   }
-}
-
-class UserGone extends Error {
-  override readonly name = "UserGone"
-}
-
-/** Nothing is booked for a user who is gone: their rows are being purged. */
-function userStands(db: Database, userId: string): Step {
-  const query = db.kysely.selectFrom("users").select("id").where("id", "=", userId).where("state", "<>", "deleting")
-  return { query: db.dialect === "postgres" ? query.forShare() : query, rows: 1, otherwise: () => new UserGone() }
 }
 
 function dimensionsOf(

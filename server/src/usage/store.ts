@@ -21,28 +21,24 @@ export interface UsageDelta {
   runs: number
 }
 
-/** Adds to a day's sums, in one statement of the caller's batch. */
+/** Adds to a day's sums, in one statement of the caller's batch; nothing for a user who is gone or going. */
 export function addToDay(db: Database, key: UsageKey, { usage, platformPays, runs }: UsageDelta): Step {
   const cost = toNano(usage.cost_usd)
+  const text = (value: string) => sql<string>`cast(${value} as text)`
+  const int = (value: number) => sql<number>`cast(${value} as bigint)`
+  const texts = [key.userId, key.agentId, key.agentName, key.model, key.day]
+  const numbers = [
+    ...[usage.input_tokens, usage.output_tokens, usage.cache_read_tokens, usage.cache_write_tokens],
+    ...[cost, platformPays ? cost : 0, runs, usage.estimated ? 1 : 0],
+  ]
+  const row = sql.join([...texts.map(text), ...numbers.map(int)])
+  const values = sql<never>`select ${row} from users where id = ${key.userId} and state <> 'deleting'`
   const plus = (column: string) => sql<number>`${sql.ref(`usage_daily.${column}`)} + ${sql.ref(`excluded.${column}`)}`
   return {
     query: db.kysely
       .insertInto("usage_daily")
-      .values({
-        user_id: key.userId,
-        agent_id: key.agentId,
-        agent_name: key.agentName,
-        model: key.model,
-        day: key.day,
-        input_tokens: usage.input_tokens,
-        output_tokens: usage.output_tokens,
-        cache_read_tokens: usage.cache_read_tokens,
-        cache_write_tokens: usage.cache_write_tokens,
-        cost_nano: cost,
-        platform_cost_nano: platformPays ? cost : 0,
-        runs,
-        estimated_calls: usage.estimated ? 1 : 0,
-      })
+      .columns(COLUMNS)
+      .expression(() => values)
       .onConflict((conflict) =>
         conflict.columns(["user_id", "day", "agent_id", "model"]).doUpdateSet({
           agent_name: sql<string>`excluded.agent_name`,
@@ -58,6 +54,12 @@ export function addToDay(db: Database, key: UsageKey, { usage, platformPays, run
       ),
   }
 }
+
+const COLUMNS = [
+  ...(["user_id", "agent_id", "agent_name", "model", "day"] as const),
+  ...(["input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens"] as const),
+  ...(["cost_nano", "platform_cost_nano", "runs", "estimated_calls"] as const),
+]
 
 export interface DayRow {
   agent_name: string
