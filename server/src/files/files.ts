@@ -19,7 +19,10 @@ const MAX_MEMORY_BYTES = 64 * 1024
 
 type Owner = Pick<SandboxSpec, "id" | "userId" | "hostUid">
 
-export interface WriteConditions {
+export interface Upload {
+  body: Readable
+  /** As it was announced; null when it was not. */
+  sizeBytes: number | null
   ifMatch?: string | undefined
   ifNoneMatch?: string | undefined
 }
@@ -38,8 +41,7 @@ export interface AgentFiles {
     user: UserRef,
     agent: AgentRef,
     path: string,
-    body: Readable,
-    conditions: WriteConditions,
+    upload: Upload,
     origin: Origin,
     signal: AbortSignal,
   ): Promise<{ stat: FileStat; created: boolean }>
@@ -121,18 +123,17 @@ export function createFiles({ db, clock, storage, workspace, hostUid, setMemory 
       return (await filesOf(user.id, agent.id)).read(path, range, signal)
     },
 
-    async write(user, agent, path, body, { ifMatch, ifNoneMatch }, origin, signal) {
+    async write(user, agent, path, { body, sizeBytes, ifMatch, ifNoneMatch }, origin, signal) {
       const files = await filesOf(user.id, agent.id)
       const before = await existing(files, path, signal)
       const hold = await storage.hold(user.id, agent.id)
       // What is replaced makes room.
-      let credit = before?.type === "file" ? before.sizeBytes : 0
+      let free = before?.type === "file" ? before.sizeBytes : 0
       const counted = new Transform({
         transform(chunk: Buffer, _encoding, done) {
-          const free = Math.min(credit, chunk.length)
-          credit -= free
           try {
-            hold.take(chunk.length - free)
+            if (chunk.length > free) hold.take(chunk.length - free)
+            free = Math.max(0, free - chunk.length)
             done(null, chunk)
           } catch (error) {
             done(error instanceof Error ? error : new Error(String(error)))
@@ -145,6 +146,11 @@ export function createFiles({ db, clock, storage, workspace, hostUid, setMemory 
       let grown = 0
       try {
         const conditions = writeConditions(ifMatch, ifNoneMatch, before)
+        // Taken at once where the size is known: of many uploads that do not all fit, those that do are stored.
+        if (sizeBytes !== null && sizeBytes > free) {
+          hold.take(sizeBytes - free)
+          free = sizeBytes
+        }
         const written = await files.write(path, body.pipe(counted), { maxBytes: MAX_FILE_BYTES, ...conditions }, signal)
         grown = written.stat.sizeBytes - (before?.type === "file" ? before.sizeBytes : 0)
         await audit(user, agent, path, "files.write", origin)

@@ -82,8 +82,14 @@ export function fileRoutes(files: AgentFiles): Route[] {
     }),
 
     endpoint(contract.files.write, async ({ user, agent, params, body, request, origin, signal }) => {
-      const conditions = { ifMatch: request.headers["if-match"], ifNoneMatch: request.headers["if-none-match"] }
-      const written = await files.write(user, agent, params.path, streamOf(body), conditions, origin, signal)
+      const { headers } = request
+      const upload = {
+        body: streamOf(body),
+        sizeBytes: headers["content-length"] === undefined ? null : Number(headers["content-length"]),
+        ifMatch: headers["if-match"],
+        ifNoneMatch: headers["if-none-match"],
+      }
+      const written = await files.write(user, agent, params.path, upload, origin, signal)
       const { stat, created } = written
       const answer = { path: params.path, size: stat.sizeBytes, modified_at: iso(stat.modifiedMs), etag: quoted(stat) }
       return new Answer(created ? 201 : 200, answer, { ETag: quoted(stat) })
