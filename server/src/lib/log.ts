@@ -9,12 +9,16 @@ export interface Logger {
   error(message: string, fields?: LogFields): void
 }
 
-/** Writes one JSON object a line; `JSON.stringify` escapes what could break a line or a terminal below U+0020. */
+/** What `JSON.stringify` leaves as it is and a terminal or a viewer may obey: DEL, C1 controls, line separators. */
+const UNSAFE = /[\u007f-\u009f\u2028\u2029]/g
+
+/** Writes one JSON object a line, with no character that could break a line or move a terminal. */
 export function jsonLogger(write: (line: string) => void, now: () => number, least: LogLevel = "info"): Logger {
   const order: LogLevel[] = ["debug", "info", "warn", "error"]
   const at = (level: LogLevel) => (message: string, fields?: LogFields) => {
     if (order.indexOf(level) < order.indexOf(least)) return
-    write(`${JSON.stringify({ time: new Date(now()).toISOString(), level, message, ...fields }, plain)}\n`)
+    const line = JSON.stringify({ time: new Date(now()).toISOString(), level, message, ...fields }, plain)
+    write(`${line.replace(UNSAFE, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`)}\n`)
   }
   return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") }
 }

@@ -1,0 +1,259 @@
+import assert from "node:assert/strict"
+import { test } from "node:test"
+import { startApp, type TestApp } from "../../../test/app.ts"
+import { forEachDatabase } from "../../../test/databases.ts"
+import { until } from "../../../test/until.ts"
+import { jsonLogger } from "../lib/log.ts"
+
+const HOUR_MS = 3600_000
+
+async function ada(app: TestApp): Promise<string> {
+  const { body } = await app.call("POST", "/users", { body: { user: "ada", tier: "enterprise" } })
+  await app.call("POST", "/users/ada/agents", { body: { agents: [{ name: "manager" }, { name: "writer" }] } })
+  return body.api_key
+}
+
+/** Signs in as a browser would, and calls with the cookie alone. */
+async function signIn(app: TestApp, body: object) {
+  const answer = await app.call("POST", "/session", { key: null, body })
+  const set = answer.headers.get("set-cookie") ?? ""
+  return { answer, set, ...withCookie(app, set) }
+}
+function withCookie(app: TestApp, set: string) {
+  const Cookie = set.split(";")[0] ?? ""
+  const call = (method: string, path: string, more: { body?: unknown } = {}) =>
+    app.call(method, path, { key: null, headers: { Cookie, Origin: app.url }, ...more })
+  return { Cookie, call }
+}
+
+test("a line of the server's own log is one line of JSON, whatever is in it", () => {
+  const lines: string[] = []
+  const log = jsonLogger(
+    (line) => lines.push(line),
+    () => 0,
+  )
+  const nasty = 'a\nb"\u001b[2J\u009b1m\u2028\u007f'
+  log.error(nasty, { path: nasty, error: new Error(nasty) })
+  assert.equal(lines.length, 1)
+  assert.match(lines[0] ?? "", /^[\x20-\x7e]+\n$/)
+  assert.equal(JSON.parse(lines[0] ?? "").path, nasty)
+})
+
+forEachDatabase((_name, open) => {
+  test("signing in with a key of any kind gives a cookie that counts as the key and dies with it", async () => {
+    await using db = await open()
+    await using app = await startApp(db)
+    const key = await ada(app)
+    const first = await signIn(app, { api_key: key })
+    assert.equal(first.answer.status, 204)
+    assert.match(first.set, /^autonomis=atn_cookie_\w+; Path=\/; Max-Age=\d+; HttpOnly; SameSite=Strict$/)
+    assert.ok(!first.set.includes(key))
+    assert.deepEqual((await first.call("GET", "/me")).body, {
+      kind: "user",
+      user: "ada",
+      agent: null,
+      impersonated_by: null,
+    })
+    assert.equal((await first.call("PUT", "/users/ada/secrets", { body: { secrets: { A: "12345678" } } })).status, 200)
+    const foreign = { headers: { Cookie: first.Cookie, Origin: "https://evil.example" }, key: null }
+    assert.equal((await app.call("DELETE", "/users/ada/secrets/A", foreign)).status, 403)
+
+    const admin = await signIn(app, { api_key: app.adminKey })
+    assert.equal((await admin.call("GET", "/me")).body.kind, "admin")
+    assert.equal((await admin.call("GET", "/status")).status, 200)
+
+    await app.call("POST", "/users/ada/rotate-key", { key })
+    assert.equal((await first.call("GET", "/me")).status, 401)
+    assert.equal((await admin.call("GET", "/me")).status, 200)
+  })
+
+  test("a bad key or token signs nobody in, and many of them are held up", async () => {
+    await using db = await open()
+    await using app = await startApp(db)
+    for (const body of [{ api_key: "x" }, { token: "x" }, { api_key: "" }]) {
+      const { answer, set } = await signIn(app, body)
+      assert.deepEqual([answer.status, answer.body, set], [401, { error: "missing or invalid API key" }, ""])
+    }
+    for (const body of [{}, { api_key: 1 }, { api_key: "x", token: "y" }])
+      assert.equal((await signIn(app, body)).answer.status, 400)
+    for (let i = 0; i < 100; i++) await signIn(app, { api_key: `x${i}` })
+    const { answer } = await signIn(app, { api_key: "x" })
+    assert.equal(answer.status, 429)
+    assert.equal((await signIn(app, { api_key: app.adminKey })).answer.status, 204)
+  })
+
+  test("signing out ends this sign-in, or all of the account; a key in a header stays", async () => {
+    await using db = await open()
+    await using app = await startApp(db)
+    const key = await ada(app)
+    const [a, b, c] = [
+      await signIn(app, { api_key: key }),
+      await signIn(app, { api_key: key }),
+      await signIn(app, { api_key: key }),
+    ]
+    const out = await a.call("DELETE", "/session")
+    assert.equal(out.status, 204)
+    assert.match(out.headers.get("set-cookie") ?? "", /^autonomis=; .*Max-Age=0/)
+    assert.deepEqual([(await a.call("GET", "/me")).status, (await b.call("GET", "/me")).status], [401, 200])
+    await app.call("DELETE", "/session", { key })
+    assert.equal((await b.call("GET", "/me")).status, 200)
+    await b.call("DELETE", "/session?all=true")
+    assert.deepEqual([(await b.call("GET", "/me")).status, (await c.call("GET", "/me")).status], [401, 401])
+    assert.equal((await app.call("GET", "/me", { key })).status, 200)
+  })
+
+  test("a sign-in link opens the dashboard once, within ten minutes", async () => {
+    await using db = await open()
+    let aheadMs = 0
+    await using app = await startApp(db, { clock: { now: () => Date.now() + aheadMs } })
+    await ada(app)
+    const make = async () => (await app.call("POST", "/users/ada/sign-in-link")).body
+    const { url, expires_at } = await make()
+    assert.ok(url.startsWith(`${app.url}/#token=`))
+    assert.ok(Math.abs(Date.parse(expires_at) - Date.now() - 600_000) < 60_000)
+    const token = url.split("#token=")[1]
+    assert.equal((await app.call("GET", "/me", { key: token })).status, 401)
+    const first = await signIn(app, { token })
+    assert.equal((await first.call("GET", "/me")).body.user, "ada")
+    assert.equal((await signIn(app, { token })).answer.status, 401)
+    const late = (await make()).url.split("#token=")[1]
+    aheadMs = 601_000
+    assert.equal((await signIn(app, { token: late })).answer.status, 401)
+  })
+
+  test("an administrator looks at an account as its user for an hour, and the audit says so", async () => {
+    await using db = await open()
+    let aheadMs = 0
+    await using app = await startApp(db, { clock: { now: () => Date.now() + aheadMs } })
+    const key = await ada(app)
+    const owner = await signIn(app, { api_key: key })
+    const { headers, status } = await app.call("POST", "/users/ada/impersonate")
+    assert.equal(status, 204)
+    const looking = withCookie(app, headers.get("set-cookie") ?? "")
+    assert.deepEqual((await looking.call("GET", "/me")).body, {
+      kind: "user",
+      user: "ada",
+      agent: null,
+      impersonated_by: "admin",
+    })
+    assert.equal((await looking.call("GET", "/status")).status, 403)
+    await looking.call("PUT", "/users/ada/secrets", { body: { secrets: { B: "12345678" } } })
+    const { entries } = (await app.call("GET", "/users/ada/audit", { key })).body
+    assert.equal(entries[0].actor, "admin as user:ada")
+    assert.ok(
+      entries.some((e: { action: string; actor: string }) => e.action === "users.impersonate" && e.actor === "admin"),
+    )
+    // It cannot sign the owner out, and ends by itself.
+    await looking.call("DELETE", "/session?all=true")
+    assert.equal((await owner.call("GET", "/me")).status, 200)
+    const again = withCookie(app, (await app.call("POST", "/users/ada/impersonate")).headers.get("set-cookie") ?? "")
+    assert.equal((await again.call("GET", "/me")).status, 200)
+    aheadMs = HOUR_MS + 1000
+    assert.equal((await again.call("GET", "/me")).status, 401)
+  })
+
+  test("under https the cookie is Secure and bound to this host", async () => {
+    await using db = await open()
+    await using app = await startApp(db, { env: { AUTONOMIS_PUBLIC_URL: "https://agents.example" } })
+    const { set } = await signIn(app, { api_key: app.adminKey })
+    assert.match(set, /^__Host-autonomis=\S+; Path=\/; Max-Age=\d+; HttpOnly; SameSite=Strict; Secure$/)
+    const headers = { Cookie: set.split(";")[0] ?? "", Origin: "https://agents.example" }
+    assert.equal((await app.call("PUT", "/pause", { key: null, headers, body: { paused: false } })).status, 200)
+  })
+
+  test("paused, no new run is taken, also after a restart; the rest goes on", async () => {
+    await using db = await open()
+    const adminKey = "an-administrator's-own-key"
+    const chat = { body: { messages: [{ role: "user", content: "hi" }] } }
+    {
+      await using app = await startApp(db, { adminKey })
+      await ada(app)
+      assert.deepEqual((await app.call("PUT", "/pause", { body: { paused: true } })).body, { paused: true })
+      const refused = await app.call("POST", "/users/ada/agents/manager/chat", chat)
+      assert.ok(refused.status >= 400, `${refused.status}`)
+      assert.equal((await app.call("GET", "/users/ada")).status, 200)
+    }
+    await using app = await startApp(db, { adminKey })
+    assert.equal((await app.call("GET", "/status")).body.paused, true)
+    assert.ok((await app.call("POST", "/users/ada/agents/manager/chat", chat)).status >= 400)
+    await app.call("PUT", "/pause", { body: { paused: false } })
+    assert.equal((await app.call("POST", "/users/ada/agents/manager/chat", chat)).status, 200)
+    const { entries } = (await app.call("GET", "/audit?limit=2")).body
+    assert.equal(entries[0].action, "platform.resume")
+  })
+
+  test("the audit lists each change once, page by page, the newest first, and only one's own", async () => {
+    await using db = await open()
+    await using app = await startApp(db)
+    const key = await ada(app)
+    await app.call("POST", "/users", { body: { user: "bob" } })
+    for (let i = 0; i < 7; i++)
+      await app.call("PUT", "/users/ada/secrets", { key, body: { secrets: { [`K${i}`]: "12345678" } } })
+    await app.call("PUT", "/users/ada/secrets", { key, body: { secrets: { "not-a-key": "x" } } })
+    const seen: { time: string; actor: string; target: string; request_id: string; ip: string }[] = []
+    let cursor: string | null = null
+    do {
+      const { body } = await app.call("GET", `/users/ada/audit?limit=3${cursor ? `&cursor=${cursor}` : ""}`, { key })
+      seen.push(...body.entries)
+      cursor = body.next_cursor
+      // What comes in between does not shift the pages.
+      await app.call("PATCH", "/users/ada/agents/writer", { key, body: { description: `${seen.length}` } })
+    } while (cursor !== null)
+    assert.equal(new Set(seen.map((e) => `${e.request_id} ${e.target}`)).size, seen.length)
+    assert.deepEqual(
+      seen.map((e) => e.time),
+      seen
+        .map((e) => e.time)
+        .toSorted()
+        .reverse(),
+    )
+    assert.equal(seen.filter((e) => e.target.startsWith("secret")).length, 7, JSON.stringify(seen))
+    assert.ok(seen.every((e) => !e.target.includes("bob") && e.ip === "127.0.0.1" && e.request_id.startsWith("req_")))
+    const all = (await app.call("GET", "/audit?limit=200")).body.entries
+    assert.ok(all.some((e: { target: string }) => e.target === "user:bob"))
+  })
+
+  test("logs: what the platform and the agents wrote, in JSON, as lines, and as it comes", async () => {
+    await using db = await open()
+    await using app = await startApp(db)
+    const key = await ada(app)
+    const chat = (text: string) =>
+      app.call("POST", "/users/ada/agents/manager/chat", { key, body: { messages: [{ role: "user", content: text }] } })
+    await chat('/tool bash {"command":"printf \\"one\\\\nt\\\\033[31mwo\\""}')
+    const first = await until(async () => {
+      const { body } = await app.call("GET", "/users/ada/logs?tail=50", { key })
+      return body.logs.some((l: { message: string }) => l.message.includes("\\u001b[31m")) && body.logs
+    }, "the sandbox's output to be in the log")
+    for (const { time, agent, level } of first as { time: string; agent: string; level: string }[]) {
+      assert.match(time, /^\d{4}-\d\d-\d\dT[\d:.]{12}Z$/)
+      assert.ok(["manager", "writer", null].includes(agent) && ["debug", "info", "warn", "error"].includes(level))
+    }
+    const lines = await app.call("GET", "/users/ada/logs?agent=manager", { key, headers: { Accept: "text/plain" } })
+    assert.match(lines.headers.get("content-type") ?? "", /^text\/plain/)
+    assert.match(lines.text, /^(\S+Z \w+ +\w+ manager: [^\n\x00-\x1f]*\n)+$/)
+    assert.deepEqual(
+      (await app.call("GET", "/users/ada/logs?agent=writer&tail=1", { key })).body.logs.length <= 1,
+      true,
+    )
+    const since = new Date(Date.now() + 60_000).toISOString()
+    assert.deepEqual((await app.call("GET", `/users/ada/logs?since=${since}`, { key })).body, { logs: [] })
+
+    const stop = new AbortController()
+    const follow = await fetch(`${app.url}/api/v1/users/ada/logs?follow=true&tail=0`, {
+      headers: { "X-API-Key": key },
+      signal: stop.signal,
+    })
+    assert.match(follow.headers.get("content-type") ?? "", /^text\/event-stream/)
+    let got = ""
+    const reading = (async () => {
+      for await (const chunk of follow.body ?? []) got += Buffer.from(chunk)
+    })().catch(() => {})
+    await chat('/tool bash {"command":"echo three"}')
+    await until(() => /^id: \d+\nevent: log\ndata: \{.*three.*\}\n\n/m.test(got), "the new line to come")
+    assert.ok(!got.includes("one"))
+    await app.call("POST", "/users/ada/rotate-key", {})
+    await reading
+    stop.abort()
+    assert.ok(Array.isArray((await app.call("GET", "/logs")).body.logs))
+  })
+})
