@@ -26,6 +26,7 @@ import type { Logger } from "./lib/log.ts"
 import { VERSION } from "./lib/version.ts"
 import { createLogs } from "./logs/logs.ts"
 import { logRoutes } from "./logs/routes.ts"
+import { teeLogger } from "./logs/tee.ts"
 import { firstProvider } from "./models/first-provider.ts"
 import { createModels } from "./models/models.ts"
 import { modelRoutes } from "./models/routes.ts"
@@ -85,17 +86,18 @@ export interface App extends AsyncDisposable {
 
 /** Builds every part and ties them together; this is the one place that knows them all. */
 export async function createApp(options: AppOptions): Promise<App> {
-  const { config, db, log, clock } = options
+  const { config, db, clock } = options
   let draining = false
   const stopping = new AbortController()
   const bootId = ids.boot()
   const logs = createLogs({
     db,
     clock,
-    log,
+    log: options.log,
     keptMs: config.logDays * 24 * 3600_000,
     keptBytes: config.logMib * 2 ** 20,
   })
+  const log = teeLogger(options.log, logs)
   const limits = createRateLimits()
   const sealKey = new Uint8Array(hkdfSync("sha256", options.masterKey, "", "idempotency", 32))
   const idempotency = createIdempotency({ db, clock, log, sealKey, bootId })
