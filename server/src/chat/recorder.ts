@@ -19,6 +19,8 @@ export interface Recorder {
 /** Turns what the runtime tells into what readers get at once, and what stays: boundaries, messages, log lines. */
 export function createRecorder(parts: ChatParts, run: RunIdentity, feed: Feed, writer: RunWriter): Recorder {
   const { clock, ports, runs, sessions, attachments } = parts
+  const all: ToolCall[] = []
+  /** The newest of each id: there are models that begin to count anew in each answer. */
   const calls = new Map<string, ToolCall>()
   const outputs = new Map<string, string>()
 
@@ -48,7 +50,7 @@ export function createRecorder(parts: ChatParts, run: RunIdentity, feed: Feed, w
   }
 
   return {
-    toolCalls: () => [...calls.values()],
+    toolCalls: () => all,
     onEvent(event) {
       switch (event.type) {
         case "message.delta":
@@ -67,7 +69,9 @@ export function createRecorder(parts: ChatParts, run: RunIdentity, feed: Feed, w
         }
         case "tool.started": {
           const { id, name, arguments: given } = event
-          calls.set(id, { id, name, arguments: given, is_error: false, duration_ms: 0, result: "" })
+          const call = { id, name, arguments: given, is_error: false, duration_ms: 0, result: "" }
+          all.push(call)
+          calls.set(id, call)
           const { id: seq, data } = feed.publish("tool.started", { id, name, arguments: given })
           return durable(seq, "tool.started", data)
         }
