@@ -43,7 +43,7 @@ export async function startBrowser(origin: string): Promise<TestBrowser> {
         const text = message.text()
         if (/Content Security Policy|Refused to/i.test(text)) faults.push(`policy: ${text}`)
       })
-      page.on("request", (request) => {
+      context.on("request", (request) => {
         const url = request.url()
         if (!url.startsWith(origin) && !/^(data|blob|about):/.test(url)) faults.push(`left the server: ${url}`)
       })

