@@ -70,6 +70,14 @@ export function createAttachments(db: Database, dataDir: string, now: () => numb
     }
   }
 
+  /** What was kept for a message that was then refused: no sum counts it, so it must not stay. */
+  async function removeUncounted(userId: string, hash: string): Promise<void> {
+    if (pinned.has(`${userId}/${hash}`)) return
+    const query = db.kysely.selectFrom("attachments").select("hash")
+    const row = await query.where("user_id", "=", userId).where("hash", "=", hash).executeTakeFirst()
+    if (row === undefined) await rm(join(folderOf(userId), hash), { force: true })
+  }
+
   return {
     async keep(userId, messages) {
       const sizes = new Map<string, number>()
@@ -95,7 +103,10 @@ export function createAttachments(db: Database, dataDir: string, now: () => numb
         steps,
         sizeBytes: [...sizes.values()].reduce((sum, size) => sum + size, 0),
         done() {
-          for (const hash of sizes.keys()) pin(`${userId}/${hash}`, -1)
+          for (const hash of sizes.keys()) {
+            pin(`${userId}/${hash}`, -1)
+            void inTurn(userId, () => removeUncounted(userId, hash))
+          }
           sizes.clear()
         },
       }
