@@ -31,6 +31,8 @@ export interface GuestStream {
   readonly ended: Promise<string>
   /** How often the sandbox ran into its limits since it opened, where the kernel counts that. */
   readonly hits?: () => LimitHits
+  /** Where its files and its processes can be got at from the host. */
+  readonly host?: { workspace: string; signalCommands(signal: NodeJS.Signals): void }
 }
 
 export interface LimitHits {

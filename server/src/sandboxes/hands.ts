@@ -24,6 +24,8 @@ export interface HandsTools {
   pool: Pool
   /** Running commands, by user. */
   commands: FairGate
+  /** The disk is nearly full: nothing is begun that may write. */
+  diskIsLow(): boolean
   /** A name for an output file; later ones sort after earlier ones. */
   nextOutputId(): string
 }
@@ -46,7 +48,7 @@ const MAX_COMMAND_BYTES = 1024 * 1024
 export function createHands(
   spec: SandboxSpec,
   { secrets }: HandsOptions,
-  { pool, commands, nextOutputId }: HandsTools,
+  { pool, commands, diskIsLow, nextOutputId }: HandsTools,
 ): Hands {
   async function withGuest<T>(
     signal: AbortSignal,
@@ -65,6 +67,7 @@ export function createHands(
     onOutput: (chunk: string) => void,
     signal: AbortSignal,
   ): Promise<ExecResult> {
+    if (diskIsLow()) throw diskLow()
     const { env } = await secrets()
     checkSizes(request, env)
     const leave = await commands.enter(spec.userId, signal).catch(() => Promise.reject(aborted()))
@@ -124,6 +127,7 @@ export function createHands(
         return { data: masked.data, sizeBytes, ...(masked.masked ? { masked: true } : {}) }
       }),
     writeFile(path, data, signal) {
+      if (diskIsLow()) return Promise.reject(diskLow())
       if (data.length > MAX_READ_BYTES) return Promise.reject(tooLarge(path))
       return withGuest(signal, (guest) => guest.client.write(path, data, signal))
     },
@@ -139,6 +143,12 @@ export function createHands(
     rename: (from, to, signal) => withGuest(signal, (guest) => guest.client.change({ op: "rename", from, to }, signal)),
   }
 }
+
+export const DISK_LOW = "the server's disk is nearly full: commands and new files must wait until there is room"
+const diskLow = () => new HandsError("unavailable", DISK_LOW)
+
+const inUnits = (bytes: number) =>
+  bytes >= 1024 ** 3 ? `${Number((bytes / 1024 ** 3).toFixed(2))} GiB` : `${Number((bytes / 1024 ** 2).toFixed(1))} MiB`
 
 const tooLarge = (path: string) =>
   new HandsError("too_large", `${path}: is larger than ${MAX_READ_BYTES / 1024 / 1024} MiB`)
@@ -186,11 +196,16 @@ function createSink(redactor: Redactor, onOutput: (chunk: string) => void) {
   }
 }
 
-function inWords(answer: ExecAnswer, before: LimitHits, after: LimitHits, { limits }: SandboxSpec, timeoutMs: number) {
+type Hits = LimitHits & { storage: number }
+
+function inWords(answer: ExecAnswer, before: Hits, after: Hits, { limits }: SandboxSpec, timeoutMs: number) {
   const notes: string[] = []
   const memory = `memory limit ${Number((limits.memoryBytes / 1024 ** 3).toFixed(2))} GiB`
   let killed: string | null = null
-  if (answer.timedOut) killed = `killed: time limit ${Number((timeoutMs / 1000).toFixed(3))} s`
+  const storage = limits.storageBytes === null ? "storage limit" : `storage limit ${inUnits(limits.storageBytes)}`
+  if (after.storage > before.storage) killed = `killed: ${storage}; delete files to go on`
+  else if (answer.signal === "SIGXFSZ" || answer.exitCode === 153) killed = `killed: a file passed the ${storage}`
+  else if (answer.timedOut) killed = `killed: time limit ${Number((timeoutMs / 1000).toFixed(3))} s`
   else if (after.memory > before.memory) {
     if (answer.signal === "SIGKILL" || answer.exitCode === 137) killed = `killed: ${memory}`
     else notes.push(`a process was killed: ${memory}`)

@@ -2,7 +2,8 @@ import type { Duplex } from "node:stream"
 import { AppError, messageOf } from "../lib/errors.ts"
 import type { Logger } from "../lib/log.ts"
 import { HandsError } from "../runtime/hands.ts"
-import type { LimitHits, SandboxDriver, SandboxSpec } from "./driver.ts"
+import type { WatchedSandbox } from "./disk-watch.ts"
+import type { GuestStream, LimitHits, SandboxDriver, SandboxSpec } from "./driver.ts"
 import { createFairGate } from "./fair-gate.ts"
 import { connectGuest, type GuestClient } from "./guest-client.ts"
 
@@ -20,7 +21,7 @@ export interface PoolOptions {
 /** An agent's guest, while a call uses it. */
 export interface OpenGuest {
   client: GuestClient
-  hits(): LimitHits
+  hits(): LimitHits & { storage: number }
   /** Closes it after the calls that are under way; the next call opens another. */
   retire(): void
 }
@@ -38,6 +39,8 @@ export interface Pool {
   reap(signal: AbortSignal): Promise<void>
   status(): PoolStatus
   isRunning(id: string): boolean
+  /** For the watch over the disk. */
+  watched(): WatchedSandbox[]
   [Symbol.asyncDispose](): Promise<void>
 }
 
@@ -66,6 +69,7 @@ export function createPool({ driver, log, idleMs, maxOpen, maxOpenPerUser, serve
   /** In the order of use: the first was used longest ago. */
   const entries = new Map<string, Entry>()
   const refused = new Set<string>()
+  const watched = new Map<string, WatchedSandbox>()
   let stopping = false
   const gate = createFairGate({ total: maxOpen, perUser: maxOpenPerUser, onBlocked: evict })
 
@@ -138,7 +142,7 @@ export function createPool({ driver, log, idleMs, maxOpen, maxOpenPerUser, serve
       const stream = await driver.open(spec, AbortSignal.timeout(OPEN_MS))
       const tunnelled = spec.network === "egress" ? (tunnel: Duplex) => serveEgress(spec, tunnel) : undefined
       const client = await connectGuest(stream, tunnelled)
-      return { client, hits: stream.hits ?? (() => ({ memory: 0, pids: 0 })), retire: () => retire(spec.id, client) }
+      return { client, hits: watchWorkspace(spec, stream, client), retire: () => retire(spec.id, client) }
     } catch (error) {
       if (error instanceof HandsError) throw error
       if (error instanceof AppError && error.code === "sandbox_unavailable")
@@ -146,6 +150,27 @@ export function createPool({ driver, log, idleMs, maxOpen, maxOpenPerUser, serve
       log.error("a sandbox could not be opened", { agent: spec.id, error })
       throw new HandsError("unavailable", "the sandbox could not be opened")
     }
+  }
+
+  /** While it is open its workspace is watched; gives what counts the limits that it ran into. */
+  function watchWorkspace(spec: SandboxSpec, { host, hits }: GuestStream, client: GuestClient): OpenGuest["hits"] {
+    let storage = 0
+    const counted = hits ?? (() => ({ memory: 0, pids: 0 }))
+    if (host !== undefined) {
+      watched.set(spec.id, {
+        id: spec.id,
+        workspace: host.workspace,
+        limitBytes: spec.limits.storageBytes,
+        passed() {
+          storage++
+          log.info("a workspace passed its limit", { agent: spec.id })
+          host.signalCommands("SIGKILL")
+        },
+        hold: (on) => host.signalCommands(on ? "SIGSTOP" : "SIGCONT"),
+      })
+      void client.ended.then(() => watched.delete(spec.id))
+    }
+    return () => ({ ...counted(), storage })
   }
 
   function retire(id: string, client: GuestClient): void {
@@ -207,6 +232,7 @@ export function createPool({ driver, log, idleMs, maxOpen, maxOpenPerUser, serve
       busy: [...entries.values()].filter((entry) => entry.busy > 0).length,
       waiting: gate.waiting,
     }),
+    watched: () => [...watched.values()],
     isRunning: (id) => entries.get(id)?.closing === null,
     async [Symbol.asyncDispose]() {
       stopping = true

@@ -3,13 +3,14 @@ import { AppError } from "../lib/errors.ts"
 import { newId } from "../lib/ids.ts"
 import type { Logger } from "../lib/log.ts"
 import type { Hands } from "../runtime/hands.ts"
+import { type DiskReserve, watchDisk } from "./disk-watch.ts"
 import type { DriverReport, SandboxDriver, SandboxSpec, WorkspaceFiles } from "./driver.ts"
 import { bubblewrapInstalled, createBubblewrapDriver } from "./drivers/bubblewrap/bubblewrap.ts"
 import { createFakeDriver } from "./drivers/fake/fake.ts"
 import { createNoneDriver } from "./drivers/none/none.ts"
 import { createEgress, type EgressCounts, type EgressOptions } from "./egress.ts"
 import { createFairGate } from "./fair-gate.ts"
-import { createHands, type HandsOptions } from "./hands.ts"
+import { createHands, DISK_LOW, type HandsOptions } from "./hands.ts"
 import { createPool } from "./pool.ts"
 import { removeFolder } from "./tree.ts"
 
@@ -32,6 +33,8 @@ export interface SandboxesOptions {
   now?: () => number
   /** Runs before the sandbox is tried, e.g. to install what it needs; tool calls wait for it. */
   beforeTest?: () => Promise<void>
+  /** Under this much free space (of both the smaller) commands are held and files refused; 2 GiB or 5 %. */
+  diskReserve?: DiskReserve
   /** What sandboxes whose network is `egress` may reach: all public addresses on ports 80 and 443 unless told. */
   egress?: Omit<EgressOptions, "log">
 }
@@ -79,24 +82,35 @@ export interface SandboxStatus {
 }
 
 const MIB = 1024 * 1024
+const DEFAULT_RESERVE: DiskReserve = { bytes: 2048 * MIB, share: 0.05 }
 /** What an open sandbox may need on the average: the guest and a small command. */
 const BYTES_PER_SANDBOX = 128 * MIB
 
 export function createSandboxes(options: SandboxesOptions): Sandboxes {
-  const { kind, log, idleMs = 300_000, now = Date.now } = options
+  const { kind, dataDir, log, idleMs = 300_000, now = Date.now } = options
   const driver = createDriver(options)
   const maxOpen = options.maxOpen ?? Math.min(500, Math.max(8, Math.floor(totalmem() / 2 / BYTES_PER_SANDBOX)))
   const maxOpenPerUser = options.maxOpenPerUser ?? Math.max(1, Math.ceil(maxOpen / 2))
   const egress = createEgress({ log, ...options.egress })
   const pool = createPool({ driver, log, idleMs, maxOpen, maxOpenPerUser, serveEgress: egress.serve })
   const commands = createFairGate({ total: 4 * maxOpen, perUser: options.maxCommandsPerUser ?? 16 })
-  const tools = { pool, commands, nextOutputId: () => newId("out", now()) }
+  const disk = watchDisk({
+    folder: dataDir,
+    reserve: options.diskReserve ?? DEFAULT_RESERVE,
+    log,
+    sandboxes: pool.watched,
+  })
+  const tools = { pool, commands, diskIsLow: () => disk.low, nextOutputId: () => newId("out", now()) }
   /** Agents and users that were deleted: no late call may make their folders again. */
   const gone = new Set<string>()
   let report: DriverReport | null = null
 
   const requireAlive = ({ id, userId }: Owner) => {
     if (gone.has(id) || gone.has(userId)) throw new AppError("not_found", "agent not found")
+  }
+
+  const requireRoom = () => {
+    if (disk.low) throw new AppError("sandbox_unavailable", DISK_LOW)
   }
 
   return {
@@ -108,7 +122,7 @@ export function createSandboxes(options: SandboxesOptions): Sandboxes {
     reap: (signal) => pool.reap(signal),
     isMissing: () => kind === "bubblewrap" && !bubblewrapInstalled(),
     hands: (spec, handsOptions) => createHands(spec, handsOptions, tools),
-    files: (owner) => guarded(driver.files(owner), () => requireAlive(owner)),
+    files: (owner) => guarded(driver.files(owner), () => requireAlive(owner), requireRoom),
     stop: (id) => pool.stop(id),
     stopUser: (userId) => pool.stopUser(userId),
     async endUser(userId) {
@@ -132,6 +146,7 @@ export function createSandboxes(options: SandboxesOptions): Sandboxes {
     }),
     stateOf: (id) => (report?.usable === false ? "failed" : pool.isRunning(id) ? "running" : "idle"),
     async [Symbol.asyncDispose]() {
+      await disk[Symbol.asyncDispose]()
       await pool[Symbol.asyncDispose]()
       await egress[Symbol.asyncDispose]()
       await driver[Symbol.asyncDispose]()
@@ -140,7 +155,7 @@ export function createSandboxes(options: SandboxesOptions): Sandboxes {
 }
 
 /** Asks before each call, whenever the handle was given out. */
-function guarded(files: WorkspaceFiles, check: () => void): WorkspaceFiles {
+function guarded(files: WorkspaceFiles, check: () => void, checkRoom: () => void): WorkspaceFiles {
   const checked =
     <A extends unknown[], R>(call: (...args: A) => Promise<R>) =>
     async (...args: A): Promise<R> => {
@@ -151,7 +166,10 @@ function guarded(files: WorkspaceFiles, check: () => void): WorkspaceFiles {
     stat: checked(files.stat),
     list: checked(files.list),
     read: checked(files.read),
-    write: checked(files.write),
+    write: checked(async (...args) => {
+      checkRoom()
+      return files.write(...args)
+    }),
     remove: checked(files.remove),
     usage: checked(files.usage),
   }

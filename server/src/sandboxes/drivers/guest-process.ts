@@ -25,6 +25,7 @@ export interface GuestProcessOptions {
 }
 
 export interface GuestProcess extends GuestStream {
+  readonly pid: number | undefined
   /** Ends the process and waits until it is gone. Idempotent. */
   stop(): Promise<void>
 }
@@ -52,7 +53,7 @@ export function startGuestProcess(options: GuestProcessOptions): GuestProcess {
   void ended.then(() => channel.destroy())
   // A dead guest is seen as the end of its stream, not as an error of the server.
   channel.on("error", () => {})
-  return { stream: channel, ended, stop: () => stopChild(child, channel, ended) }
+  return { pid: child.pid, stream: channel, ended, stop: () => stopChild(child, channel, ended) }
 }
 
 async function stopChild(child: ChildProcess, channel: Duplex, ended: Promise<unknown>): Promise<void> {

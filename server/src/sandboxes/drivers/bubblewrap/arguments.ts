@@ -83,7 +83,7 @@ const limitedBy = (pids: number, command: string[]): string[] => [
  * What runs first, with the uid dropped already: closes what the server itself had inherited, moves into the control
  * groups through descriptors that the server opened, sets what `ulimit` can, and becomes bubblewrap.
  */
-export function launcher(groups: number, ulimits = true): string {
+export function launcher(groups: number, largestFile: number | null, ulimits = true): string {
   const lastGroup = SECCOMP_FD + groups
   return [
     `for f in /proc/self/fd/*; do f=\${f##*/}; [ "$f" -le ${lastGroup} ] || exec {f}>&-; done`,
@@ -91,7 +91,10 @@ export function launcher(groups: number, ulimits = true): string {
       { length: groups },
       (_, i) => `echo 0 >&${SECCOMP_FD + 1 + i} || exit 90; exec ${SECCOMP_FD + 1 + i}>&-`,
     ),
-    ulimits ? "ulimit -c 0 -n 4096 || exit 91" : "",
+    // No single file passes the whole workspace's limit; in units of 1 KiB.
+    ulimits
+      ? `ulimit -c 0 -n 4096${largestFile === null ? "" : ` -f ${Math.ceil(largestFile / 1024)}`} || exit 91`
+      : "",
     'exec bwrap "$@"',
   ].join("\n")
 }

@@ -7,6 +7,7 @@ import type { Logger } from "../../../lib/log.ts"
 import type { DriverReport, SandboxDriver, SandboxSpec } from "../../driver.ts"
 import { type Cgroups, closeAll, openCgroups } from "../cgroups.ts"
 import { type GuestProcess, startGuestProcess } from "../guest-process.ts"
+import { signalCommands } from "../process-tree.ts"
 import { createWorkspaces } from "../workspace.ts"
 import { bwrapArguments, launcher, SECCOMP_FD } from "./arguments.ts"
 import { type HostView, openHostView } from "./host-view.ts"
@@ -73,7 +74,7 @@ export function createBubblewrapDriver(options: BubblewrapOptions): SandboxDrive
     const group = cgroups?.create(spec.id, spec.limits) ?? null
     const fds = [openSync(system.seccomp, "r"), ...(group?.openProcs() ?? [])]
     try {
-      const script = launcher(fds.length - 1, weakened.noUlimits !== true)
+      const script = launcher(fds.length - 1, spec.limits.storageBytes, weakened.noUlimits !== true)
       const workspace = workspaces.path(spec)
       const countPids = cgroups?.holds.includes("process limit") ? null : spec.limits.pids
       const rewrite = weakened.rewrite ?? ((argv) => argv)
@@ -113,6 +114,7 @@ export function createBubblewrapDriver(options: BubblewrapOptions): SandboxDrive
       })
       return {
         ...guest,
+        host: { workspace, signalCommands: (signal) => signalCommands(guest.pid ?? 0, signal) },
         limitsInForce: () => group?.inForce() ?? [],
         ended,
         hits,

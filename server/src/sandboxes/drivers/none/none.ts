@@ -1,6 +1,7 @@
 import type { Logger } from "../../../lib/log.ts"
 import type { SandboxDriver } from "../../driver.ts"
 import { CHANNEL_FD, GUEST_FILE, type GuestProcess, NODE_FLAGS, startGuestProcess } from "../guest-process.ts"
+import { signalCommands } from "../process-tree.ts"
 import { createWorkspaces } from "../workspace.ts"
 
 /** No sandbox at all: commands run as the server's own user and see what it sees. For development only. */
@@ -25,7 +26,7 @@ export function createNoneDriver({ dataDir, log }: { dataDir: string; log: Logge
       if (open !== undefined) return open
       await workspaces.prepare(spec)
       const workspace = workspaces.path(spec)
-      const guest = startGuestProcess({
+      const started = startGuestProcess({
         command: process.execPath,
         args: [...NODE_FLAGS, GUEST_FILE, String(CHANNEL_FD), workspace],
         cwd: workspace,
@@ -35,6 +36,10 @@ export function createNoneDriver({ dataDir, log }: { dataDir: string; log: Logge
         fds: [],
         explain: ({ code, signal }) => (signal === null ? `exited with ${code}` : `killed by ${signal}`),
       })
+      const guest = {
+        ...started,
+        host: { workspace, signalCommands: (signal: NodeJS.Signals) => signalCommands(started.pid ?? 0, signal) },
+      }
       running.set(spec.id, guest)
       void guest.ended.then(() => {
         if (running.get(spec.id) === guest) running.delete(spec.id)
