@@ -39,7 +39,7 @@ export async function run(
 ): Promise<unknown> {
   const { endpoint } = route
   const { principal, user, agent } = request.admitted
-  let signal: AbortSignal | null = null
+  const asked: { signal: AbortSignal | null } = { signal: null }
   const context: AnyContext = {
     principal,
     user,
@@ -47,8 +47,8 @@ export async function run(
     origin: originOf(request),
     // Most handlers never ask for it.
     get signal() {
-      signal ??= signalOf(options.directory, principal, reply)
-      return signal
+      asked.signal ??= signalOf(options.directory, principal, reply)
+      return asked.signal
     },
     idempotency: null,
     params: parse(endpoint.params, pathParams(endpoint, request), "the path"),
@@ -77,7 +77,7 @@ export async function run(
     return await sendAnswer(answer, request, reply)
   } catch (thrown) {
     // What an abort breaks off is no fault of ours: the client is gone, or its key died under way.
-    const error = signal?.aborted && !(thrown instanceof AppError) ? unauthorized(thrown) : thrown
+    const error = asked.signal?.aborted && !(thrown instanceof AppError) ? unauthorized(thrown) : thrown
     const { status, body } = publicError(toAppError(error))
     if (!reply.sent) await first?.finish({ status, headers: {}, body: JSON.stringify(body) })
     else await first?.release()
