@@ -78,8 +78,10 @@ export interface Schema {
     id: string
     user_id: string
     slug: string
-    /** JSON: all that the API shows and the provenance. */
+    /** JSON: what a prompt needs of it, and the provenance. */
     info: string
+    /** JSON: the bundle's files with their sizes and hashes; long, so that only those who show them read them. */
+    files: string
     size_bytes: number
     updated_at: number
   }

@@ -2,7 +2,7 @@ import type { Readable } from "node:stream"
 import { crc32 } from "node:zlib"
 import { type Entry, fromBufferPromise, getFileNameLowLevel, type ZipFile } from "yauzl"
 import { AppError } from "../lib/errors.ts"
-import { MAX_ENTRIES, MAX_FILES, MAX_RATIO, MAX_UNPACKED_BYTES, RATIO_FROM_BYTES } from "./limits.ts"
+import { MAX_ENTRIES, MAX_FILES, MAX_PATHS_BYTES, MAX_RATIO, MAX_UNPACKED_BYTES, RATIO_FROM_BYTES } from "./limits.ts"
 import { collisionFinder, pathProblem } from "./paths.ts"
 
 /** A file of a bundle, as unpacked. */
@@ -64,6 +64,7 @@ async function list(zip: ZipFile): Promise<Listed[]> {
   let files = 0
   let bytes = 0
   let packed = 0
+  let pathBytes = 0
   const entries = zip.eachEntry()
   for (;;) {
     const next = await entries.next().catch(torn)
@@ -77,7 +78,9 @@ async function list(zip: ZipFile): Promise<Listed[]> {
     if (!folder && ++files > MAX_FILES) throw tooMany()
     bytes += entry.uncompressedSize
     packed += entry.compressedSize
+    pathBytes += entry.fileNameLength
     if (bytes > MAX_UNPACKED_BYTES) throw tooBig()
+    if (pathBytes > MAX_PATHS_BYTES) throw refused("its paths are too long, all together")
   }
   if (bytes > RATIO_FROM_BYTES && bytes > packed * MAX_RATIO) throw refused("it unpacks to far more than it is")
   if (files === 0) throw refused("it holds no file")

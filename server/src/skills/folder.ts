@@ -222,6 +222,7 @@ async function makeFolder(path: string): Promise<void> {
     throw error
   }
   await chmodFolder(path)
+  await syncFolder(dirname(path))
 }
 
 async function chmodFolder(path: string): Promise<void> {

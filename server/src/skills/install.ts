@@ -7,8 +7,8 @@ import { fromRegistryZip, receive } from "./bundle.ts"
 import { type Change, checkReplaces, type Keeper, type User } from "./keeper.ts"
 import { MAX_ARCHIVE_BYTES } from "./limits.ts"
 import { malware, type Pin, type Registry, type Verdict } from "./registry.ts"
-import { failure } from "./registry-http.ts"
-import type { SkillRow, SkillStore } from "./store.ts"
+import { failure, registryFailed } from "./registry-http.ts"
+import type { SkillStore, SkillWithFiles } from "./store.ts"
 
 export interface InstallOptions {
   registry: Registry
@@ -31,7 +31,7 @@ export type Install = (
   request: InstallRequest,
   origin: Origin,
   signal: AbortSignal,
-) => Promise<{ row: SkillRow; created: boolean }>
+) => Promise<{ row: SkillWithFiles; created: boolean }>
 
 export const checkId = (id: string): void => {
   const parsed = SkillId.safeParse(id)
@@ -103,6 +103,7 @@ export function createInstall({ registry, registryUrl, store, keeper, clock }: I
 function gate({ owner, slug, version }: Pin, { status, reasons }: Verdict, accepted: boolean): void {
   if (status === "malicious") throw malware()
   if (status === "not_found") throw new AppError("not_found", "the registry has no such version of this skill")
+  if (status === "unknown") throw registryFailed("gave a verdict on something else")
   if (status === "clean" || accepted) return
   const held =
     status === "pending"

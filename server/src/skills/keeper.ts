@@ -8,7 +8,7 @@ import { createKeyedLock } from "../lib/keyed-lock.ts"
 import type { Bundle } from "./bundle.ts"
 import type { SkillFolders, Staging } from "./folder.ts"
 import { MAX_SKILLS } from "./limits.ts"
-import type { SkillRow, SkillStore } from "./store.ts"
+import type { SkillRow, SkillStore, SkillWithFiles } from "./store.ts"
 import type { Provenance } from "./stored.ts"
 
 export interface KeeperOptions {
@@ -47,7 +47,7 @@ export interface Keeper {
     staging: Staging,
     bundle: Bundle,
     how: Keep,
-  ): Promise<{ row: SkillRow; created: boolean }>
+  ): Promise<{ row: SkillWithFiles; created: boolean }>
   remove(user: User, slug: string, change: Change, origin: Origin): Promise<void>
   /** Changes a row's words, and shows or hides its bundle; null leaves it as it is. */
   amend(userId: string, slug: string, edit: Edit, origin: Origin): Promise<void>
@@ -110,17 +110,17 @@ export function createKeeper(options: KeeperOptions): Keeper {
         const more = bundle.sizeBytes - (before?.sizeBytes ?? 0)
         if (more > 0) await ensureStorage(user.id, more)
         const { header, files, sha256, sizeBytes } = bundle
-        const row: SkillRow = {
+        const row: SkillWithFiles = {
           id: before?.id ?? ids.skill(),
           slug,
           sizeBytes,
+          files,
           updatedAt: later(before),
           info: {
             v: 1,
             bundle: ids.bundle(),
             header,
             sha256,
-            files,
             installedAt: clock.now(),
             provenance,
             quarantine: null,
@@ -153,7 +153,7 @@ export function createKeeper(options: KeeperOptions): Keeper {
         const before = await store.bySlug(userId, slug)
         const edited = before === null ? null : edit(before)
         if (before === null || edited === null) return
-        const steps: Step[] = [store.put(userId, { ...before, info: edited.info, updatedAt: later(before) }, before)]
+        const steps: Step[] = [store.amend(userId, before, edited.info, later(before))]
         if (edited.change !== null) steps.push(store.raisePrompts(userId), audit(userId, edited.change, origin))
         await store.write(userId, steps)
         await settleNow(userId)

@@ -26,13 +26,15 @@ export function createLatestVersions(registry: Registry, clock: Clock): LatestVe
   const gate = createGate(AT_ONCE)
   let restUntil = 0
 
-  const ask = async (skill: { owner: string; slug: string }, deadline: AbortSignal) => {
+  const ask = async (skill: { owner: string; slug: string }, signal: AbortSignal, deadline: AbortSignal) => {
     try {
       if (clock.now() < restUntil) return
       const { latest } = await registry.detail(skill.slug, skill.owner, deadline)
       if (kept.size >= MAX_KEPT) kept.clear()
       kept.set(latestKey(skill), { version: latest, at: clock.now() })
     } catch (error) {
+      // Whoever asked is gone: that says nothing of the registry.
+      if (signal.aborted) return
       // Gone, renamed or malware: nothing newer to offer. Anything else says that the registry is not well.
       if (error instanceof AppError && error.code !== "failed_dependency")
         kept.set(latestKey(skill), { version: null, at: clock.now() })
@@ -48,7 +50,7 @@ export function createLatestVersions(registry: Registry, clock: Clock): LatestVe
         return known === undefined || clock.now() - known.at >= freshFor
       })
       const deadline = AbortSignal.any([signal, AbortSignal.timeout(BUDGET_MS)])
-      await Promise.all(stale.map((skill) => gate(() => ask(skill, deadline))))
+      await Promise.all(stale.map((skill) => gate(() => ask(skill, signal, deadline))))
       const found = new Map<string, string>()
       for (const skill of skills) {
         const version = kept.get(latestKey(skill))?.version

@@ -11,6 +11,8 @@ export const MAX_ENTRIES = 1000
 export const MAX_DEPTH = 10
 export const MAX_NAME_BYTES = 200
 export const MAX_PATH_BYTES = 512
+/** All paths of a bundle together: they are listed with each skill. */
+export const MAX_PATHS_BYTES = 48 * KIB
 /** Unpacked to packed. Text stays far under it; a bomb does not. */
 export const MAX_RATIO = 100
 /** Under this size a ratio says nothing. */

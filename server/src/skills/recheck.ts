@@ -27,7 +27,7 @@ export function createRecheck(options: { registry: Registry; store: SkillStore; 
       const verdicts = await registry.verdicts(pins, registry.deadline(signal))
       for (const [index, row] of rows.entries()) {
         const verdict = verdicts[index]
-        if (verdict === undefined) continue
+        if (verdict === undefined || verdict.status === "unknown") continue
         await keeper.amend(row.userId, row.slug, judge(row, verdict, result), PLATFORM)
         result.checked++
       }

@@ -92,6 +92,12 @@ const HOSTILE: Record<string, Record<string, Buffer | (() => Buffer)>> = {
   "a path that is too long": {
     "a path that is too long": named(Array.from({ length: 9 }, () => "a".repeat(100)).join("/")),
   },
+  "its paths are too long, all together": {
+    "paths that are long, all together": makeZip([
+      SKILL,
+      ...many(400).map((entry) => ({ ...entry, name: `${"d".repeat(150)}/${String(entry.name)}` })),
+    ]),
+  },
   "it unpacks to far more than it is": {
     "a bomb by ratio": () => withEntry({ name: "bomb", data: zeros.subarray(0, 9 * MIB), deflate: true }),
   },

@@ -34,6 +34,7 @@ const MIB = 1024 * 1024
 const MAX_JSON_BYTES = 4 * MIB
 const MAX_BODY_BYTES = 32 * MIB
 const TRIES = 4
+const FIRST_WAIT_MS = 1000
 const LONGEST_WAIT_MS = 10_000
 const DISCOVERY_MS = 60 * 60 * 1000
 
@@ -56,10 +57,11 @@ export function registryHttp({ url, wait, now, budgetMs }: RegistryHttpOptions):
   const fetchPublic = createGuardedFetch({ ...bounds, reach: "public" })
   // An operator may run a registry of their own anywhere; what that one points to is judged like a stranger's address.
   const fetchHome = url === DEFAULT_REGISTRY ? fetchPublic : createGuardedFetch({ ...bounds, reach: "any" })
+  const isHome = (target: URL) => target.origin === home.origin || (isLoopback(target) && isLoopback(home))
   let found: { base: string; at: number } | null = null
 
   const send = async (target: URL, init: { body?: unknown }, deadline: AbortSignal): Promise<Response> => {
-    const fetch = target.origin === home.origin ? fetchHome : fetchPublic
+    const fetch = isHome(target) ? fetchHome : fetchPublic
     const sent = init.body === undefined ? {} : { method: "POST", body: JSON.stringify(init.body) }
     try {
       return await fetch(target, {
@@ -81,7 +83,7 @@ export function registryHttp({ url, wait, now, budgetMs }: RegistryHttpOptions):
       if (response.status !== 429 && response.status < 500) return response
       await response.body?.cancel().catch(() => {})
       if (response.status !== 429 && response.status !== 503) throw registryFailed(`failed (HTTP ${response.status})`)
-      const waitMs = pauseOf(response.headers, now()) ?? 500 * 2 ** attempt
+      const waitMs = askedPause(response.headers, now()) ?? FIRST_WAIT_MS * 2 ** (attempt - 1)
       const busy = response.status === 429 ? "limits how often it may be asked" : "is not available"
       if (attempt === TRIES || waitMs > LONGEST_WAIT_MS)
         throw registryFailed(`${busy}; try again later`, undefined, Math.ceil(waitMs / 1000))
@@ -104,7 +106,7 @@ export function registryHttp({ url, wait, now, budgetMs }: RegistryHttpOptions):
       named = parsed.success ? (parsed.data.apiBase ?? parsed.data.registry ?? null) : null
     } else await response.body?.cancel().catch(() => {})
     const target = named === null ? null : URL.parse(named)
-    if (target !== null && target.origin !== home.origin && target.protocol !== "https:")
+    if (target !== null && !isHome(target) && target.protocol !== "https:")
       throw registryFailed("names an API address that is not https")
     const chosen = target === null ? own : `${target.origin}${target.pathname.replace(/\/+$/, "")}`
     found = { base: chosen, at: now() }
@@ -132,6 +134,9 @@ export function registryHttp({ url, wait, now, budgetMs }: RegistryHttpOptions):
   }
 }
 
+/** One machine under several names. */
+const isLoopback = ({ hostname }: URL) => /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(hostname)
+
 async function readJson(body: ReadableStream<Uint8Array> | null, deadline: AbortSignal): Promise<unknown> {
   const chunks: Uint8Array[] = []
   let size = 0
@@ -149,13 +154,11 @@ async function readJson(body: ReadableStream<Uint8Array> | null, deadline: Abort
 }
 
 /** How long a 429 or 503 asks to wait; null when it does not say. */
-function pauseOf(headers: Headers, now: number): number | null {
+function askedPause(headers: Headers, now: number): number | null {
   const after = headers.get("retry-after")
   if (after !== null && /^\d{1,6}$/.test(after)) return Number(after) * 1000
   const date = after === null ? Number.NaN : Date.parse(after)
-  if (!Number.isNaN(date)) return Math.max(0, date - now)
-  const reset = headers.get("ratelimit-reset")
-  return reset !== null && /^\d{1,6}$/.test(reset) ? Number(reset) * 1000 : null
+  return Number.isNaN(date) ? null : Math.max(0, date - now)
 }
 
 /** What to tell the caller when the registry did not come through. */

@@ -14,7 +14,7 @@ import { offer, type Surroundings } from "./offer.ts"
 import { createPromptSkills, type PromptSkills } from "./prompt.ts"
 import { createRecheck, type RecheckResult } from "./recheck.ts"
 import type { Registry } from "./registry.ts"
-import { type SkillRow, skillStore } from "./store.ts"
+import { type SkillWithFiles, skillStore } from "./store.ts"
 
 export interface SkillsOptions {
   db: Database
@@ -93,7 +93,7 @@ export function createSkills(options: SkillsOptions): Skills {
   }
   const targetOf = (userId: string) => (options.seenIn === "host" ? folders.shown(userId) : SANDBOX_TARGET)
   const prompts = createPromptSkills(store, surroundings, targetOf)
-  const kept = async (user: User, { row, created }: { row: SkillRow; created: boolean }): Promise<Kept> => ({
+  const kept = async (user: User, { row, created }: { row: SkillWithFiles; created: boolean }): Promise<Kept> => ({
     skill: viewOf(row, await surroundings(user.id, null), row.info.provenance?.latestVersion ?? null),
     created,
   })
@@ -110,7 +110,7 @@ export function createSkills(options: SkillsOptions): Skills {
 
   return {
     async list(user, signal) {
-      const rows = await store.all(user.id)
+      const rows = await store.allWithFiles(user.id)
       if (rows.length === 0) return []
       const installed = rows.flatMap(({ slug, info }) =>
         info.provenance ? [{ owner: info.provenance.owner, slug }] : [],
@@ -215,8 +215,8 @@ export function createSkills(options: SkillsOptions): Skills {
   }
 }
 
-function viewOf(row: SkillRow, around: Surroundings, latestVersion: string | null): Skill {
-  const { header, provenance, files, sha256, installedAt } = row.info
+function viewOf(row: SkillWithFiles, around: Surroundings, latestVersion: string | null): Skill {
+  const { header, provenance, sha256, installedAt } = row.info
   const { state, missing, reason } = offer(row.info, around)
   return {
     id: row.slug,
@@ -228,7 +228,7 @@ function viewOf(row: SkillRow, around: Surroundings, latestVersion: string | nul
     latest_version: latestVersion,
     sha256,
     size_bytes: row.sizeBytes,
-    files: files.map((file) => file.path),
+    files: row.files.map((file) => file.path),
     requires: { env: header.requires.env, bins: header.requires.bins },
     missing,
     state,

@@ -1,9 +1,10 @@
+import { setImmediate as nextTurn } from "node:timers/promises"
 import type { Database, Step } from "../db/database.ts"
 import { forUser } from "../db/for-user.ts"
 import { prepared } from "../db/prepared.ts"
 import type { Schema } from "../db/schema.ts"
 import { AppError } from "../lib/errors.ts"
-import { StoredSkill } from "./stored.ts"
+import { type FileDigest, StoredFiles, StoredSkill } from "./stored.ts"
 
 export interface SkillRow {
   id: string
@@ -13,11 +14,16 @@ export interface SkillRow {
   updatedAt: number
 }
 
+export interface SkillWithFiles extends SkillRow {
+  files: FileDigest[]
+}
+
 /** Which skills a user has, without what is in them. */
 export type SkillKey = Pick<Schema["skills"], "id" | "updated_at">
 
 export type SkillStore = ReturnType<typeof skillStore>
 
+const ROWS_A_TURN = 10
 const COLUMNS = ["id", "slug", "info", "size_bytes", "updated_at"] as const
 
 export function skillStore(db: Database) {
@@ -39,6 +45,21 @@ export function skillStore(db: Database) {
 
     async all(userId: string): Promise<SkillRow[]> {
       return (await forUser(db, userId).select("skills").select(COLUMNS).orderBy("slug").execute()).map(rowOf)
+    },
+
+    /** With the lists of files. Those of hostile bundles are long: others get their turn in between. */
+    async allWithFiles(userId: string): Promise<SkillWithFiles[]> {
+      const rows = await forUser(db, userId)
+        .select("skills")
+        .select([...COLUMNS, "files"])
+        .orderBy("slug")
+        .execute()
+      const found: SkillWithFiles[] = []
+      for (const row of rows) {
+        if (found.length % ROWS_A_TURN === ROWS_A_TURN - 1) await nextTurn()
+        found.push({ ...rowOf(row), files: StoredFiles.parse(JSON.parse(row.files)) })
+      }
+      return found
     },
 
     async some(userId: string, ids: readonly string[]): Promise<SkillRow[]> {
@@ -75,13 +96,24 @@ export function skillStore(db: Database) {
     },
 
     /** Makes the row, or replaces the one that was read before. */
-    put(userId: string, row: SkillRow, before: SkillRow | null): Step {
+    put(userId: string, row: SkillWithFiles, before: SkillRow | null): Step {
       const user = forUser(db, userId)
-      const values = { info: JSON.stringify(row.info), size_bytes: row.sizeBytes, updated_at: row.updatedAt }
+      const files = JSON.stringify(row.files)
+      const values = { info: JSON.stringify(row.info), files, size_bytes: row.sizeBytes, updated_at: row.updatedAt }
       if (before === null) return user.insert("skills", { id: row.id, slug: row.slug, ...values })
       const query = user
         .update("skills")
         .set(values)
+        .where("id", "=", before.id)
+        .where("updated_at", "=", before.updatedAt)
+      return { query, rows: 1, otherwise: changed }
+    },
+
+    /** Changes what is said of a skill, not the skill. */
+    amend(userId: string, before: SkillRow, info: StoredSkill, updatedAt: number): Step {
+      const query = forUser(db, userId)
+        .update("skills")
+        .set({ info: JSON.stringify(info), updated_at: updatedAt })
         .where("id", "=", before.id)
         .where("updated_at", "=", before.updatedAt)
       return { query, rows: 1, otherwise: changed }

@@ -42,7 +42,6 @@ export const StoredSkill = z.object({
   bundle: z.string(),
   header: Header,
   sha256: z.string(),
-  files: z.array(z.object({ path: z.string(), sizeBytes: z.number(), sha256: z.string() })),
   installedAt: z.number(),
   /** Null for an upload. */
   provenance: Provenance.nullable(),
@@ -51,11 +50,9 @@ export const StoredSkill = z.object({
 })
 export type StoredSkill = z.infer<typeof StoredSkill>
 
-export interface FileDigest {
-  path: string
-  sizeBytes: number
-  sha256: string
-}
+/** The JSON of a skill's files. */
+export const StoredFiles = z.array(z.object({ path: z.string(), sizeBytes: z.number(), sha256: z.string() }))
+export type FileDigest = z.infer<typeof StoredFiles>[number]
 
 /** One hash of a whole bundle, made as the registry and its client make theirs, so that they can be compared. */
 export function fingerprint(files: readonly Pick<FileDigest, "path" | "sha256">[]): string {
