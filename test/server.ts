@@ -74,7 +74,7 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
   const databaseUrl = options.databaseUrl ?? database?.url ?? null
   const [program, ...args] = options.npm
     ? ["npm", "start", "--silent"]
-    : [process.execPath, join(root, "server/src/main.ts")]
+    : [process.execPath, join(root, "server/src/main.ts"), "--check-answers"]
   const child = spawn(program, args, {
     cwd: root,
     detached: options.npm === true,
