@@ -4,7 +4,7 @@ import { dirname } from "node:path"
 import type { Readable } from "node:stream"
 import { CallError, codeOf, failureOf } from "./failure.ts"
 import { keepNewest, resolvePath } from "./files.ts"
-import { killCommand, preferAsVictim } from "./processes.ts"
+import { killCommand } from "./processes.ts"
 import type { ExecCall, ExecOutcome } from "./protocol.ts"
 
 /** The kernel takes at most 128 KiB in one argument; a longer command goes through a file. */
@@ -12,6 +12,12 @@ const MAX_ARGUMENT_BYTES = 120_000
 const KEPT_OUTPUT_FILES = 20
 /** How long output may be silent after a command's end while something in the background still holds its pipe. */
 const QUIET_MS = 20
+
+/**
+ * On the command's own first line, so that line numbers in its errors are right. One pipe for both kinds of output keeps
+ * their order; and when memory runs out the kernel takes commands before the program that runs them.
+ */
+const PRELUDE = "exec 2>&1; { echo 500 > /proc/self/oom_score_adj; } 2> /dev/null;"
 
 export interface RunningCommand {
   /** Kills the command's whole process group. */
@@ -36,10 +42,9 @@ export function startCommand(
   if (statSync(cwd, { throwIfNoEntry: false }) === undefined) throw new CallError("not_found", `${cwd}: no such folder`)
   if (!statSync(cwd).isDirectory()) throw new CallError("not_directory", `${cwd}: is not a folder`)
   const script = Buffer.byteLength(call.command) > MAX_ARGUMENT_BYTES ? scriptFile(call.command) : null
-  // One pipe for both kinds of output keeps their order.
   const child = spawn(
     "/bin/bash",
-    script === null ? ["-c", `exec 2>&1; ${call.command}`] : ["-c", 'exec 2>&1; . "$0"', script],
+    script === null ? ["-c", `${PRELUDE} ${call.command}`] : ["-c", `${PRELUDE} . "$0"`, script],
     {
       cwd,
       env: { ...settings.baseEnv, ...call.env },
@@ -53,7 +58,6 @@ export function startCommand(
   const kill = () => {
     if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) killCommand(child.pid)
   }
-  if (child.pid !== undefined) preferAsVictim(child.pid)
 
   const outcome = new Promise<ExecOutcome>((resolve, reject) => {
     child.once("error", (error) => {

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { readdirSync, readFileSync } from "node:fs"
 
 /** Kills a command's process group and every group of its session (what `set -m` or a job control shell made). */
 export function killCommand(leader: number): void {
@@ -50,14 +50,5 @@ export function killMarked(marker: string): void {
         // Ended, or another user's.
       }
     }
-  }
-}
-
-/** When memory runs out, the kernel should take a command before the program that runs it. */
-export function preferAsVictim(pid: number): void {
-  try {
-    writeFileSync(`/proc/${pid}/oom_score_adj`, "500")
-  } catch {
-    // Ended, or no such kernel.
   }
 }

@@ -1,20 +1,23 @@
 import { readdirSync, readFileSync } from "node:fs"
 
-/** The guest gives this to every command, so that the kernel takes those first when memory is short. */
-const COMMAND_SCORE = 500
-
 /** Signals all commands below a sandbox's first process, background ones too, but neither the guest nor its keeper. */
 export function signalCommands(root: number, signal: NodeJS.Signals): void {
   // Twice: the second time catches what was forked during the first.
   for (let round = 0; round < 2; round++) {
     for (const pid of below(root)) {
       try {
-        if (Number(readFileSync(`/proc/${pid}/oom_score_adj`, "utf8")) >= COMMAND_SCORE) process.kill(pid, signal)
+        if (!isKeeper(pid)) process.kill(pid, signal)
       } catch {
         // Ended.
       }
     }
   }
+}
+
+/** In a process namespace of its own the first process is bubblewrap's and the second the guest. */
+function isKeeper(pid: number): boolean {
+  const numbers = /^NSpid:\s*(.*)$/m.exec(readFileSync(`/proc/${pid}/status`, "latin1"))?.[1]?.split(/\s+/) ?? []
+  return numbers.length > 1 && Number(numbers.at(-1)) <= 2
 }
 
 function below(root: number): number[] {
