@@ -36,11 +36,12 @@ export async function prepareAgents(parts: Parts): Promise<{
   const steps: Step[] = []
   if (max !== null) steps.push(store.room(user.id, input.length, max, tooMany))
   steps.push(store.drawHostUids(input.length))
-  if (input.some((agent) => agent.default)) steps.push(store.clearDefault(user.id))
+  const chosen = input.some((agent) => agent.default)
+  if (chosen) steps.push(store.clearDefault(user.id))
   const made: { id: string; name: string; apiKey: string }[] = []
   for (const [i, agent] of input.entries()) {
     const id = ids.agent()
-    const { key, steps: own } = await stepsOf(parts, agent, id, input.length - 1 - i)
+    const { key, steps: own } = await stepsOf(parts, agent, id, chosen, input.length - 1 - i)
     steps.push(...own)
     made.push({ id, name: agent.name, apiKey: key })
   }
@@ -51,6 +52,7 @@ async function stepsOf(
   { user, origin, now, db, store, keys, models, templates }: Parts,
   agent: NewAgent,
   id: string,
+  chosen: boolean,
   fromLast: number,
 ): Promise<{ key: string; steps: Step[] }> {
   const config = configOf(agent)
@@ -72,7 +74,7 @@ async function stepsOf(
   return {
     key,
     steps: [
-      store.insert(user.id, row, fromLast, agent.default === true, taken),
+      store.insert(user.id, row, fromLast, chosen ? agent.default === true : null, taken),
       step,
       ...templates.newAgentSteps(user.id, id, agent.templates ?? {}),
       auditStep(db, origin, change, now),

@@ -13,7 +13,7 @@ export interface Deployer extends AsyncDisposable {
   /** Begins with what is left to do for an agent; resolves when it is done, never rejects. */
   deploy(row: AgentRow): Promise<void>
   /** An agent's steps now. What may come to fail after the deployment is looked at afresh. */
-  stepsOf(row: AgentRow): Promise<Step[]>
+  stepsOf(row: AgentRow): Promise<readonly Step[]>
   /** Stores what `stepsOf` has found, so that its times stay. */
   remember(row: AgentRow, steps: readonly Step[]): Promise<void>
   /** Resolves at the next step of any agent of the user, or after a second: another server may have done one. */
@@ -33,7 +33,7 @@ const LOOK_EVERY_MS = 1000
 export function createDeployer({ store, clock, log, models, sandboxes }: DeployerOptions): Deployer {
   const stop = new AbortController()
   /** Agents whose steps are under way on this server. */
-  const underWay = new Map<string, { steps: Step[]; finished: Promise<void> }>()
+  const underWay = new Map<string, { steps: readonly Step[]; finished: Promise<void> }>()
   const waiting = new Map<string, Set<() => void>>()
 
   const modelError = async (row: AgentRow): Promise<StepError | null> => {
@@ -68,7 +68,7 @@ export function createDeployer({ store, clock, log, models, sandboxes }: Deploye
     for (const wake of listeners ?? []) wake()
   }
 
-  async function run(row: AgentRow, state: { steps: Step[] }): Promise<void> {
+  async function run(row: AgentRow, state: { steps: readonly Step[] }): Promise<void> {
     for (const { name, status } of state.steps) {
       if (status === "done" || status === "failed") continue
       const startedAt = clock.now()

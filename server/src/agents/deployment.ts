@@ -28,9 +28,17 @@ export function startedSteps(now: number): Step[] {
   }))
 }
 
-export function readSteps(text: string): Step[] {
-  const parsed = z.array(StepSchema).safeParse(JSON.parse(text))
-  return parsed.success ? parsed.data : []
+/** Parsed once: an agent's steps are looked at far more often than they change. */
+const parsed = new Map<string, readonly Step[]>()
+const MOST_PARSED = 5000
+
+export function readSteps(text: string): readonly Step[] {
+  const known = parsed.get(text)
+  if (known !== undefined) return known
+  const steps = z.array(StepSchema).safeParse(JSON.parse(text)).data ?? []
+  if (parsed.size >= MOST_PARSED) parsed.clear()
+  parsed.set(text, steps)
+  return steps
 }
 
 export function isSettled(steps: readonly Step[]): boolean {
@@ -38,13 +46,18 @@ export function isSettled(steps: readonly Step[]): boolean {
 }
 
 /** Puts what was just found out about a step in its place; its times stay where nothing has changed. */
-export function withResult(steps: readonly Step[], name: StepName, error: StepError | null, now: number): Step[] {
-  return steps.map((step) => {
-    if (step.name !== name) return step
-    const status = error === null ? "done" : "failed"
-    if (step.status === status && step.error?.cause === error?.cause) return step
-    return { ...step, status, error, startedAt: step.startedAt ?? now, finishedAt: now }
-  })
+export function withResult(
+  steps: readonly Step[],
+  name: StepName,
+  error: StepError | null,
+  now: number,
+): readonly Step[] {
+  const status = error === null ? "done" : "failed"
+  const isSo = (step: Step) => step.name !== name || (step.status === status && step.error?.cause === error?.cause)
+  if (steps.every(isSo)) return steps
+  return steps.map((step) =>
+    isSo(step) ? step : { ...step, status, error, startedAt: step.startedAt ?? now, finishedAt: now },
+  )
 }
 
 export function stateOf(steps: readonly Step[], running: boolean): Agent["state"] {

@@ -6,7 +6,7 @@ import { prepared } from "../db/prepared.ts"
 import type { Schema } from "../db/schema.ts"
 
 export type AgentStore = ReturnType<typeof agentStore>
-export type AgentRow = Awaited<ReturnType<AgentStore["list"]>>[number]
+export type AgentRow = Pick<Schema["agents"], (typeof COLUMNS)[number]> & { running: number | boolean }
 
 /** The counter of host uids, and the number below the first one: from a range that no system gives away by itself. */
 const HOST_UID = "host_uid"
@@ -46,7 +46,7 @@ export function agentStore(db: Database) {
     const open = db.read
       .selectFrom("runs")
       .select("id")
-      .where("user_id", "=", userId)
+      .where("user_id", "=", sql.ref<string>("agents.user_id"))
       .where("finished_at", "is", null)
       .where("agent_id", "=", sql.ref<string>("agents.id"))
     return forUser(db, userId)
@@ -54,6 +54,7 @@ export function agentStore(db: Database) {
       .select(COLUMNS)
       .select((e) => e.exists(open).as("running"))
   }
+  const byId = prepared<AgentRow, [string, string]>(db, rows("").where("id", "=", ""))
   const ofUser = (userId: string) => db.kysely.selectFrom("agents").where("user_id", "=", userId)
 
   return {
@@ -62,7 +63,7 @@ export function agentStore(db: Database) {
     },
 
     async byId(userId: string, agentId: string) {
-      return (await rows(userId).where("id", "=", agentId).executeTakeFirst()) ?? null
+      return (await byId(userId, agentId))[0] ?? null
     },
 
     list(userId: string, after: string | null, limit: number | null) {
@@ -101,10 +102,10 @@ export function agentStore(db: Database) {
     },
 
     /**
-     * `fromLast`: how many of the drawn host uids come after this agent's. Becomes the default when told, or when the
-     * user has none.
+     * `fromLast`: how many of the drawn host uids come after this agent's. `isDefault` null: it becomes the default when
+     * the user has none.
      */
-    insert(userId: string, row: NewAgentRow, fromLast: number, isDefault: boolean, taken: () => Error): Step {
+    insert(userId: string, row: NewAgentRow, fromLast: number, isDefault: boolean | null, taken: () => Error): Step {
       const hasDefault = ofUser(userId).select("id").where("is_default", "=", 1)
       const drawn = db.kysely.selectFrom("counters").select((e) => e("value", "-", fromLast).as("uid"))
       return {
@@ -114,7 +115,8 @@ export function agentStore(db: Database) {
             ...row,
             user_id: userId,
             host_uid: sql<number>`${drawn.where("name", "=", HOST_UID)}`,
-            is_default: isDefault ? 1 : sql<number>`case when exists ${hasDefault} then 0 else 1 end`,
+            is_default:
+              isDefault === null ? sql<number>`case when exists ${hasDefault} then 0 else 1 end` : isDefault ? 1 : 0,
           })
           .onConflict((c) => c.columns(["user_id", "name"]).doNothing()),
         rows: 1,

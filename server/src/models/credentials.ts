@@ -13,11 +13,12 @@ export type CredentialsOrProblem =
  * used. `problem` says what is missing.
  */
 export function credentialsOf(provider: Provider, user: Values, platform: Values): CredentialsOrProblem {
-  const variables = [...provider.keyVariables, ...(provider.baseUrlVariable === null ? [] : [provider.baseUrlVariable])]
-  const owner = variables.some((name) => user.has(name)) ? "user" : "platform"
+  const { keyVariables, baseUrlVariable } = provider
+  const isUsers = keyVariables.some((name) => user.has(name)) || (baseUrlVariable !== null && user.has(baseUrlVariable))
+  const owner = isUsers ? "user" : "platform"
   const values = owner === "user" ? user : platform
-  const apiKey = provider.keyVariables.map((name) => values.get(name)).find((value) => value) ?? null
-  const baseUrl = (provider.baseUrlVariable === null ? null : values.get(provider.baseUrlVariable)) ?? null
+  const apiKey = keyVariables.map((name) => values.get(name)).find((value) => value) ?? null
+  const baseUrl = (baseUrlVariable === null ? null : values.get(baseUrlVariable)) ?? null
   const hasBaseUrl = baseUrl !== null
   const problem = problemOf(provider, owner, apiKey, baseUrl)
   if (problem !== null) return { credentials: null, problem, hasBaseUrl }

@@ -69,10 +69,14 @@ export function createModels(options: ModelsOptions): Models {
   }
 
   const has = (provider: Provider, user: Values) => credentialsOf(provider, user, platform).credentials !== null
+  /** Most users have set nothing of their own: then it is the same provider for all of them. */
+  const platformsFirst = PROVIDERS.find((provider) => has(provider, new Map()))
+  const firstUsable = (user: Values) =>
+    user.size === 0 ? platformsFirst : PROVIDERS.find((provider) => has(provider, user))
   const orDefault = (wanted: string | null, user: Values): string => {
     const model = wanted ?? options.defaultModel
     if (model !== null) return model
-    const usable = PROVIDERS.find((provider) => has(provider, user))
+    const usable = firstUsable(user)
     if (usable !== undefined) return `${usable.id}/${usable.defaultModel}`
     if (demo && options.firstProvider === null) return DEMO_MODEL
     // A platform that had a key and lost it must not answer from a script: the missing key is named instead.
