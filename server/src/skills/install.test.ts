@@ -209,8 +209,10 @@ forEachDatabase((name, open) => {
       assert.equal((error as AppError).retryAfterSeconds, 3600)
       return true
     })
-    u.registry.fail({ path: "/api/v1/skills/pending", status: 503, times: 100, retryAfter: 1 })
+    u.waits.splice(0)
+    u.registry.fail({ path: "/api/v1/skills/pending", status: 503, times: 100 })
     await assert.rejects(u.install("pending"), code("failed_dependency"))
+    assert.deepEqual(u.waits, [1000, 2000, 4000])
   })
 
   withRegistry("a registry that fails, sends nonsense or no archive is 424 and says so", async (u) => {
@@ -224,6 +226,25 @@ forEachDatabase((name, open) => {
     assert.ok(version)
     version.onGitHub = true
     await assert.rejects(u.install("hello-world"), failed(/no archive/))
+  })
+
+  withRegistry("a registry that sends without end is cut off", async (u) => {
+    u.registry.fail({ path: "/api/v1/skills/hello-world", status: 0, times: 1, how: "flood" })
+    await assert.rejects(u.install("hello-world"), failed(/sent too much/))
+    u.registry.fail({ path: "/api/v1/download", status: 0, times: 1, how: "flood" })
+    await assert.rejects(u.install("hello-world"), refusedBecause("the archive is too large"))
+    assert.deepEqual(await u.files(), [])
+  })
+
+  withRegistry("a verdict on something else is none, and does not keep the others from being rechecked", async (u) => {
+    await u.install("twin", { owner: "beta" })
+    await u.install("risky", { accept_risk: true })
+    for (const version of u.published("risky").versions) version.status = "malicious"
+    for (const skill of u.registry.skills)
+      if (skill.owner.handle === "beta") skill.owner = { ...skill.owner, handle: "beta2" }
+    u.registry.alias("beta", "beta2")
+    assert.deepEqual(await u.skills.recheck(NO_SIGNAL), { checked: 1, quarantined: 1, released: 0 })
+    await assert.rejects(u.install("twin"), code("not_found"))
   })
 
   if (name === "sqlite") {

@@ -17,8 +17,8 @@ export interface Trouble {
   status: number
   times: number
   retryAfter?: number
-  /** Closes the connection instead, or never answers. */
-  how?: "status" | "hang" | "drop" | "drip"
+  /** Instead: never answers, closes the connection, sends a byte now and then, or sends without end. */
+  how?: "status" | "hang" | "drop" | "drip" | "flood"
 }
 
 /** A ClawHub registry on loopback that the official client (0.23.3) and OpenClaw (2026.9.6) accept. */
@@ -31,6 +31,8 @@ export interface RegistryDouble extends AsyncDisposable {
   publish(owner: string, slug: string, version: string): void
   /** Downloads no longer match the published hashes. */
   tamper(on: boolean): void
+  /** A publisher who was renamed: the old handle leads to the new one. */
+  alias(from: string, to: string): void
   fail(trouble: Trouble): void
   heal(): void
 }
@@ -57,7 +59,7 @@ export async function startRegistryDouble(): Promise<RegistryDouble> {
   const skills = catalogue()
   const log: LoggedRequest[] = []
   const troubles: Trouble[] = []
-  const state = { skills, tampered: false }
+  const state: State = { skills, tampered: false, aliases: new Map() }
   const server = createServer((request, response) => {
     handle(state, troubles, log, request, response).catch((error: unknown) => {
       response.writeHead(500).end(String(error))
@@ -77,6 +79,7 @@ export async function startRegistryDouble(): Promise<RegistryDouble> {
     tamper(on) {
       state.tampered = on
     },
+    alias: (from, to) => void state.aliases.set(from, to),
     fail: (trouble) => void troubles.push({ ...trouble }),
     heal: () => void troubles.splice(0),
     async [Symbol.asyncDispose]() {
@@ -95,6 +98,7 @@ function urlOf(server: Server): string {
 interface State {
   skills: Skill[]
   tampered: boolean
+  aliases: Map<string, string>
 }
 
 async function handle(
@@ -135,6 +139,16 @@ function strike(trouble: Trouble, response: ServerResponse, send: (reply: Reply)
     response.destroy()
     return
   }
+  if (trouble.how === "flood") {
+    response.writeHead(200, { "Content-Type": "application/zip" })
+    const piece = Buffer.alloc(1024 * 1024, "x")
+    const pour = () => {
+      while (!response.destroyed && response.write(piece)) {}
+    }
+    response.on("drain", pour)
+    pour()
+    return
+  }
   if (trouble.how === "drip") {
     response.writeHead(200, { "Content-Type": "application/zip" })
     const timer = setInterval(() => response.write("x"), 50)
@@ -159,9 +173,10 @@ function rates(path: string): Record<string, number> {
 }
 
 /** The skill that a slug and an owner name; several when only the slug is given and it is not enough. */
-function find(skills: readonly Skill[], slug: string, owner: string | null | undefined): Skill[] {
+function find({ skills, aliases }: State, slug: string, owner: string | null | undefined): Skill[] {
   const wanted = slug.trim().toLowerCase()
-  const handle = owner?.trim().replace(/^@+/, "").toLowerCase()
+  const given = owner?.trim().replace(/^@+/, "").toLowerCase() ?? ""
+  const handle = aliases.get(given) ?? given
   return skills.filter((skill) => skill.slug === wanted && (!handle || skill.owner.handle === handle))
 }
 
@@ -211,12 +226,12 @@ function list({ skills }: State, { query }: Call): Reply {
   return reply(200, { items: all.slice(start, start + limit).map(answers.listItem), nextCursor })
 }
 
-function resolve({ skills }: State, { query }: Call): Reply {
+function resolve(state: State, { query }: Call): Reply {
   const slug = query.get("slug") ?? ""
   const hash = (query.get("hash") ?? "").toLowerCase()
   if (!slug || !hash) return reply(400, "Missing slug or hash")
   if (!/^[a-f0-9]{64}$/.test(hash)) return reply(400, "Invalid hash")
-  const found = find(skills, slug, query.get("ownerHandle"))
+  const found = find(state, slug, query.get("ownerHandle"))
   const [skill] = found
   if (skill === undefined) return reply(404, "Skill not found")
   if (found.length > 1) return reply(409, `Ambiguous skill slug "${slug}".`)
@@ -237,10 +252,10 @@ function pick(skill: Skill, query: URLSearchParams): Version | null {
   return tag && tag !== "latest" ? null : answers.latestOf(skill)
 }
 
-function download({ skills, tampered }: State, { query }: Call): Reply {
+function download(state: State, { query }: Call): Reply {
   const slug = query.get("slug")
   if (!slug) return reply(400, "Missing slug")
-  const found = find(skills, slug, query.get("ownerHandle") ?? query.get("owner"))
+  const found = find(state, slug, query.get("ownerHandle") ?? query.get("owner"))
   const [skill] = found
   if (skill === undefined) return reply(404, "Skill not found")
   if (found.length > 1) return reply(409, `Slug "${slug}" is ambiguous; name the owner.`)
@@ -248,23 +263,23 @@ function download({ skills, tampered }: State, { query }: Call): Reply {
   if (version === null) return reply(404, "Version not found")
   if (version.status === "malicious") return reply(403, "Download refused: flagged as malicious.")
   if (version.onGitHub) return reply(200, { installKind: "github", repo: "acme/elsewhere" })
-  return reply(200, answers.archiveOf(skill, version, tampered), {
+  return reply(200, answers.archiveOf(skill, version, state.tampered), {
     "Content-Disposition": `attachment; filename="${skill.slug}-${version.version}.zip"`,
     "Cache-Control": "private, max-age=60",
   })
 }
 
-function verdicts({ skills }: State, { body, origin }: Call): Reply {
+function verdicts(state: State, { body, origin }: Call): Reply {
   const { items } = JSON.parse(body) as { items?: answers.VerdictRequest[] }
   if (!Array.isArray(items) || items.length < 1 || items.length > 100) return reply(400, "items: 1 to 100")
   const given = items.map((item) =>
-    answers.verdictOf(item, find(skills, item.slug, item.ownerHandle)[0] ?? null, origin),
+    answers.verdictOf(item, find(state, item.slug, item.ownerHandle)[0] ?? null, origin),
   )
   return reply(200, { schema: "clawhub.skill.security-verdicts.v1", items: given })
 }
 
-function agentSkills({ skills }: State, { query, origin }: Call, [, owner, slug, what]: RegExpExecArray): Reply {
-  const [skill] = find(skills, slug ?? "", owner)
+function agentSkills(state: State, { query, origin }: Call, [, owner, slug, what]: RegExpExecArray): Reply {
+  const [skill] = find(state, slug ?? "", owner)
   const latest = skill && answers.latestOf(skill)
   if (skill === undefined || !latest) return reply(404, "Skill not found")
   if (what === "archive") {
@@ -283,10 +298,10 @@ function agentSkills({ skills }: State, { query, origin }: Call, [, owner, slug,
   })
 }
 
-function ofSkill({ skills }: State, call: Call, [, rawSlug, what, rest]: RegExpExecArray): Reply {
+function ofSkill(state: State, call: Call, [, rawSlug, what, rest]: RegExpExecArray): Reply {
   const { query, origin } = call
   const slug = decodeURIComponent(rawSlug ?? "")
-  const found = find(skills, slug, query.get("ownerHandle") ?? query.get("owner"))
+  const found = find(state, slug, query.get("ownerHandle") ?? query.get("owner"))
   const [skill] = found
   if (skill === undefined) return reply(404, "Skill not found")
   if (found.length > 1)
