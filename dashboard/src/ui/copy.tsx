@@ -1,4 +1,4 @@
-import { ActionIcon, Button, Tooltip } from "@mantine/core"
+import { ActionIcon, Tooltip } from "@mantine/core"
 import { useState } from "react"
 import { t } from "../texts.ts"
 import { Icon } from "./icon.tsx"
@@ -39,20 +39,6 @@ export function CopyIcon({ text, label = t.copy }: { text: string; label?: strin
         <Icon name={copied ? "check" : "copy"} size={16} />
       </ActionIcon>
     </Tooltip>
-  )
-}
-
-export function CopyButton({ text, label = t.copy }: { text: string; label?: string }) {
-  const { copied, copy } = useCopy(text)
-  return (
-    <Button
-      size="xs"
-      variant="default"
-      leftSection={<Icon name={copied ? "check" : "copy"} size={14} />}
-      onClick={copy}
-    >
-      {copied ? t.copied : label}
-    </Button>
   )
 }
 

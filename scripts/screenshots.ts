@@ -1,9 +1,9 @@
 import { mkdir } from "node:fs/promises"
 import { join } from "node:path"
+import { DESKTOP, PHONE, startBrowser } from "../e2e/browser.ts"
+import { PAGES, signIn } from "../e2e/dashboard-pages.ts"
+import { seed } from "../e2e/seed.ts"
 import { ROOT, startServer } from "../test/server.ts"
-import { DESKTOP, PHONE, startBrowser } from "./browser.ts"
-import { PAGES, signIn } from "./dashboard-pages.ts"
-import { seed } from "./seed.ts"
 
 /** Pages that are also shown as a phone has them. */
 const ON_PHONE = new Set(["chat", "chat-new", "agents", "agent-files", "secrets", "usage"])
