@@ -136,10 +136,13 @@ export function createModelCaller(deps: CallerDeps): ModelCaller {
   return caller
 }
 
+/** Over any model's window. */
+const MAX_CALL_TOKENS = 20_000_000
+
 /** The provider's count; our estimate, marked, where the answer was cut off or came without one; null if none came. */
 function usageOf(pi: Pi, model: Model<Api>, context: TranscriptContext, result: CallResult): RunUsage | null {
   const { message, wire } = result
-  const { usage } = message
+  const usage = isBelievable(message.usage) ? message.usage : emptyMessage(model, "error", "").usage
   const counted = usage.input + usage.cacheRead + usage.cacheWrite > 0
   const whole = message.stopReason !== "error" && message.stopReason !== "aborted"
   if (!whole && !counted) {
@@ -155,6 +158,11 @@ function usageOf(pi: Pi, model: Model<Api>, context: TranscriptContext, result: 
   }
   pi.calculateCost(model, estimated)
   return toRunUsage(estimated, true)
+}
+
+/** A provider can say anything; what no call can have used would spoil the sums and free the user of the limits. */
+function isBelievable({ input, output, cacheRead, cacheWrite }: AssistantMessage["usage"]): boolean {
+  return [input, output, cacheRead, cacheWrite].every((n) => Number.isInteger(n) && n >= 0 && n <= MAX_CALL_TOKENS)
 }
 
 function toRunUsage(usage: AssistantMessage["usage"], estimated: boolean): RunUsage {

@@ -393,6 +393,23 @@ test("without the provider's count the usage is estimated and marked", async () 
   assert.ok(outcome.usage.estimated && outcome.usage.input_tokens > 0 && outcome.usage.output_tokens > 0)
 })
 
+test("a count that no call can have is not believed, so that it cannot spoil the sums or free of the limits", async () => {
+  for (const usage of [
+    { input: 1.5, output: 2.7 },
+    { input: 10, output: -1_000_000 },
+    { input: 1e18, output: 1 },
+    { input: 1, output: 1e308 },
+    { input: 1, cacheRead: 99_999_999 },
+  ]) {
+    await using double = await startOpenAiDouble()
+    double.script([{ text: "Some words.", usage }])
+    const outcome = await run(openAi(double.url, "Hi"), testHost())
+    const { estimated, input_tokens, output_tokens, total_tokens } = outcome.usage
+    assert.ok(estimated && input_tokens > 0 && output_tokens > 0, JSON.stringify(usage))
+    assert.ok(Number.isInteger(total_tokens) && total_tokens < 100_000, JSON.stringify(usage))
+  }
+})
+
 test("what a call cost is reckoned by the catalogue's price", async () => {
   await using double = await startAnthropicDouble()
   double.script([{ text: "Hi", usage: { input: 1e6, output: 1e6, cacheRead: 1e6, cacheWrite: 1e6 } }])
