@@ -1,0 +1,95 @@
+import assert from "node:assert/strict"
+import { createHash } from "node:crypto"
+import { readdir, readFile } from "node:fs/promises"
+import { test } from "node:test"
+import { silentLogger } from "../lib/log.ts"
+import type { SandboxSpec } from "./driver.ts"
+import { createBubblewrapDriver } from "./drivers/bubblewrap/bubblewrap.ts"
+import { connectGuest } from "./guest-client.ts"
+import { anySignal, run, specOf, temporaryFolder, until } from "./testing.ts"
+
+/** What a sandbox could leave behind on the host. */
+async function traces(dataDir: string, hostUids: number[]) {
+  const ours = createHash("sha256").update(dataDir).digest("hex").slice(0, 12)
+  const mounts = (await readFile("/proc/self/mountinfo", "utf8")).split("\n").length
+  const descriptors = (await readdir("/proc/self/fd")).length
+  let processes = 0
+  for (const pid of (await readdir("/proc")).filter((name) => /^\d+$/.test(name))) {
+    const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "")
+    if (hostUids.includes(Number(/^Uid:\s+(\d+)/m.exec(status)?.[1]))) processes++
+  }
+  const groups = await Promise.all(
+    ["memory", "pids", "cpu", "."].map(async (tree) => {
+      const names = await readdir(`/sys/fs/cgroup/${tree}`, { recursive: true }).catch((): string[] => [])
+      return names.filter((name) => name.includes(`${ours}/agt_test`) && /\.\d+$/.test(name)).length
+    }),
+  )
+  return { mounts, descriptors, processes, groups: groups.reduce((sum, count) => sum + count, 0) }
+}
+
+const rounds = process.env.TEST_LONG ? 1_000 : 100
+
+test(`${rounds} openings and closings leave no process, mount, control group, descriptor or file behind`, async () => {
+  await using folder = await temporaryFolder()
+  await using driver = createBubblewrapDriver({ dataDir: folder.path, log: silentLogger })
+  await driver.selfTest(anySignal())
+  const specs = Array.from({ length: 4 }, () => specOf())
+  const uids = process.getuid?.() === 0 ? specs.map(({ hostUid }) => hostUid) : []
+  const before = await traces(folder.path, uids)
+  const each = async (spec: SandboxSpec) => {
+    for (let i = 0; i < rounds / specs.length; i++) {
+      const stream = await driver.open(spec, anySignal())
+      const client = await connectGuest(stream)
+      // Something in the background each time, and each third one dies instead of being stopped.
+      await run(client, "sleep 80 & setsid sleep 80 & mkdir -p x; touch x/y")
+      if (i % 3 === 0) stream.stream.destroy()
+      await driver.stop(spec.id, anySignal())
+      await stream.ended
+    }
+    await driver.destroy(spec, anySignal())
+  }
+  await Promise.all(specs.map(each))
+  const clean = async () => {
+    const now = await traces(folder.path, uids)
+    return (
+      now.processes === 0 && now.groups === 0 && now.mounts <= before.mounts && now.descriptors <= before.descriptors
+    )
+  }
+  await until("nothing is left", clean).catch(async (error) =>
+    assert.fail(`${error} ${JSON.stringify([before, await traces(folder.path, uids)])}`),
+  )
+  assert.deepEqual(await driver.list(anySignal()), [])
+  const left = await readdir(folder.path, { recursive: true })
+  assert.deepEqual(
+    left.filter((name) => name.includes("agt_test")),
+    [],
+  )
+})
+
+test("a server killed with -9 takes its sandboxes with it, and the next one finds nothing in its way", async () => {
+  await using folder = await temporaryFolder()
+  const spec = specOf()
+  const { spawn } = await import("node:child_process")
+  const { once } = await import("node:events")
+  const script = `
+    import { createBubblewrapDriver } from ${JSON.stringify(import.meta.resolve("./drivers/bubblewrap/bubblewrap.ts"))}
+    import { connectGuest } from ${JSON.stringify(import.meta.resolve("./guest-client.ts"))}
+    import { run } from ${JSON.stringify(import.meta.resolve("./testing.ts"))}
+    const log = { debug() {}, info() {}, warn() {}, error() {} }
+    const driver = createBubblewrapDriver({ dataDir: ${JSON.stringify(folder.path)}, log })
+    const client = await connectGuest(await driver.open(${JSON.stringify(spec)}, AbortSignal.timeout(60000)))
+    await run(client, "setsid sleep 81 & sleep 81 & echo up")
+    console.log("ready")
+    setInterval(() => {}, 1000)`
+  const server = spawn(process.execPath, ["--input-type=module", "-e", script], {
+    stdio: ["ignore", "pipe", "inherit"],
+  })
+  await once(server.stdout, "data")
+  server.kill("SIGKILL")
+  await once(server, "close")
+  await until("its sandboxes are gone", async () => (await traces(folder.path, [spec.hostUid])).processes === 0)
+  await using driver = createBubblewrapDriver({ dataDir: folder.path, log: silentLogger })
+  const client = await connectGuest(await driver.open(spec, anySignal()))
+  assert.equal((await run(client, "pgrep -c sleep")).text, "0\n")
+  assert.ok((await traces(folder.path, [])).groups <= 3, "only the one that is open")
+})
