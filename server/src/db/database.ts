@@ -35,6 +35,8 @@ export interface Database extends AsyncDisposable {
   readonly dialect: "sqlite" | "postgres"
   readonly read: Kysely<Schema>
   readonly kysely: Kysely<Schema>
+  /** Runs a compiled read by the shortest way there is; at once on SQLite. */
+  fetch<Row>(query: CompiledQuery<Row>): Row[] | Promise<Row[]>
   batch<const S extends readonly Step[]>(steps: S): Promise<BatchRows<S>>
   /** Hears `pg_notify` of all servers on the same database; null on SQLite, which has one server alone. */
   readonly listen: ((channel: string, heard: Heard) => AsyncDisposable) | null

@@ -1,4 +1,4 @@
-import { Kysely, PostgresDialect } from "kysely"
+import { type CompiledQuery, Kysely, PostgresDialect } from "kysely"
 import pg from "pg"
 import { type BatchRows, checkRows, type Database, type Step } from "./database.ts"
 import { listenOn } from "./postgres-listen.ts"
@@ -27,6 +27,9 @@ export function openPostgres(url: string, onError: (error: Error) => void, schem
     dialect: "postgres",
     read: kysely,
     kysely,
+    async fetch<Row>(query: CompiledQuery<Row>) {
+      return (await kysely.executeQuery(query)).rows
+    },
     batch<const S extends readonly Step[]>(steps: S) {
       return kysely.transaction().execute(async (trx) => {
         const answers: unknown[][] = []

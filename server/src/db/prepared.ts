@@ -12,7 +12,6 @@ export function prepared<Row, Parameters extends readonly (string | number | nul
   const compiled: CompiledQuery<Row> = query.compile()
   return async (...parameters) => {
     if (parameters.length !== compiled.parameters.length) throw new TypeError("wrong number of parameters")
-    const { rows } = await db.read.executeQuery<Row>({ ...compiled, parameters })
-    return rows
+    return db.fetch<Row>({ ...compiled, parameters })
   }
 }

@@ -1,5 +1,5 @@
 import { backup, DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite"
-import { Kysely, SqliteAdapter, SqliteDialect } from "kysely"
+import { type CompiledQuery, Kysely, SqliteAdapter, SqliteDialect } from "kysely"
 import { type BatchRows, checkRows, type Database, type Step } from "./database.ts"
 import type { Schema } from "./schema.ts"
 
@@ -64,8 +64,9 @@ export function openSqlite(file: string): Database {
   const kysely = new Kysely<Schema>({ dialect: new Dialect({ database: { prepare, close: () => raw.close() } }) })
 
   const rawRead = new DatabaseSync(file, { timeout: 5000, readOnly: true })
+  const prepareRead = preparer(rawRead)
   const read = new Kysely<Schema>({
-    dialect: new Dialect({ database: { prepare: preparer(rawRead), close: () => rawRead.close() } }),
+    dialect: new Dialect({ database: { prepare: prepareRead, close: () => rawRead.close() } }),
   })
 
   interface Job {
@@ -122,6 +123,10 @@ export function openSqlite(file: string): Database {
     dialect: "sqlite",
     read,
     kysely,
+    fetch<Row>(query: CompiledQuery<Row>) {
+      // What the statement returns is what the query was compiled for.
+      return prepareRead(query.sql).all(query.parameters) as Row[]
+    },
     batch<const S extends readonly Step[]>(steps: S) {
       return new Promise<BatchRows<S>>((resolve, reject) => {
         jobs.push({ run: () => runSteps(steps), resolve: (value) => resolve(value as BatchRows<S>), reject })

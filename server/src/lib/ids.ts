@@ -9,10 +9,20 @@ const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 export function newId(prefix: string, now: number = Date.now()): string {
   let time = ""
   for (let rest = now, i = 0; i < 10; i++, rest = Math.floor(rest / 32)) time = ALPHABET[rest % 32] + time
+  // Drawn for many ids at once: each request has one, and a call to the system costs more than all the rest here.
+  if (used + CHANCE > drawn.length) {
+    drawn = randomBytes(256 * CHANCE)
+    used = 0
+  }
   let chance = ""
-  for (const byte of randomBytes(16)) chance += ALPHABET[byte & 31]
+  for (const byte of drawn.subarray(used, used + CHANCE)) chance += ALPHABET[byte & 31]
+  used += CHANCE
   return `${prefix}_${time}${chance}`
 }
+
+const CHANCE = 16
+let drawn = Buffer.alloc(0)
+let used = 0
 
 export const ids = {
   user: () => newId("usr"),
