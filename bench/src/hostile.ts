@@ -1,0 +1,54 @@
+import { fork } from "node:child_process"
+import { once } from "node:events"
+import { setTimeout as pause } from "node:timers/promises"
+import { fileURLToPath } from "node:url"
+import { startOpenAiDouble } from "../../test/doubles/openai.ts"
+import { percentile, type Row } from "./rows.ts"
+import { account, benchServer, type Chat, chat, message } from "./server.ts"
+
+const CHATS = 200
+
+/** What one tenant's attacks on the agent loop do to another's chats. */
+export async function benchHostile(): Promise<Row[]> {
+  await using double = await startOpenAiDouble()
+  double.script(() => ({ text: "Hello to you." }))
+  const attacker = fork(fileURLToPath(new URL("attacker.ts", import.meta.url)))
+  try {
+    const [{ doubleUrl }] = (await once(attacker, "message")) as [{ doubleUrl: string }]
+    await using server = await benchServer(double.url, {
+      ANTHROPIC_API_KEY: "bench",
+      ANTHROPIC_BASE_URL: doubleUrl,
+    })
+    const victim: Chat = { server, user: "ada", key: await account(server, "ada") }
+    const mallory = await account(server, "mallory")
+    const model = { model: "anthropic/bench" }
+    const set = await server.call("PATCH", "/users/mallory/agents/manager/config", model, mallory)
+    if (set.status !== 200) throw new Error(JSON.stringify(set.body))
+    const measure = async () => {
+      const times: number[] = []
+      for (let i = 0; i < CHATS; i++) {
+        const start = performance.now()
+        await chat(victim, message("hello"))
+        times.push(performance.now() - start)
+        await pause(5)
+      }
+      return times
+    }
+    await measure()
+    const quiet = await measure()
+    attacker.send({ url: server.url, key: mallory })
+    await pause(1000)
+    const attacked = await measure()
+    return [
+      {
+        name: "p99 of a chat while another tenant attacks, beside quiet",
+        median: percentile(attacked, 0.99) / percentile(quiet, 0.99),
+        unit: "×",
+        limit: 2,
+      },
+      { name: "p99 of a quiet chat", median: percentile(quiet, 0.99), unit: "ms", limit: null },
+    ]
+  } finally {
+    attacker.kill("SIGKILL")
+  }
+}

@@ -1,0 +1,3 @@
+import { benchDashboard } from "./src/dashboard.ts"
+
+console.log(await benchDashboard())
