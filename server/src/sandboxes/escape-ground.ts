@@ -7,6 +7,7 @@ import type { SandboxDriver } from "./driver.ts"
 import { createBubblewrapDriver, type Weakened } from "./drivers/bubblewrap/bubblewrap.ts"
 import { type Boundary, ESCAPES, type Escape } from "./escapes.ts"
 import { connectGuest } from "./guest-client.ts"
+import { inOwnNetwork } from "./own-network.ts"
 import { run, specOf, temporaryFolder } from "./testing.ts"
 
 const HOST_FOLDER = "@host"
@@ -24,6 +25,8 @@ export async function onGround(
   const servers = [await listen({ port: 0, host: "::" })]
   const address = servers[0]?.address()
   const port = typeof address === "object" && address !== null ? address.port : 0
+  // The played metadata service and private network; there is nothing of the kind outside the test's own network.
+  if (inOwnNetwork) servers.push(await listen({ port: 80, host: "0.0.0.0" }))
   servers.push(await listen({ path: join(folder.path, "sock") }), await listen({ path: `\0autonomis-canary-${port}` }))
   await chmod(join(folder.path, "sock"), 0o777)
   const rewrite = (argv: string[]) =>

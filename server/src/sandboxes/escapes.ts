@@ -105,8 +105,8 @@ const network: Escape[] = [
     "an abstract unix socket of the host's",
     must(`perl -MSocket -e 'socket(S,1,1,0);connect(S,pack("Sa*",1,"\\0autonomis-canary-$ENV{PORT}")) or exit 1'`),
   ],
-  ["an interface of the host's", must("tail -n +3 /proc/net/dev | grep -v ' lo:' | grep .")],
-  ["who listens on the host", must(`grep -qi "$(printf ':%04X ' $PORT)" /proc/net/tcp`)],
+  ["the addresses of the host", must("grep -q 10.0.0.1 /proc/net/fib_trie")],
+  ["who listens on the host", must(`grep -qi "$(printf ':%04X ' $PORT)" /proc/net/tcp /proc/net/tcp6`)],
 ].map(([name = "", command = ""]) => ({ name, command, boundary: "no network" as const, held: HELD }))
 
 const kernel: Escape[] = [

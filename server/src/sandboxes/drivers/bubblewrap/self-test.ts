@@ -1,3 +1,4 @@
+import { readlink } from "node:fs/promises"
 import type { SandboxSpec } from "../../driver.ts"
 import type { Workspaces } from "../workspace.ts"
 import type { Ground, Started } from "./bubblewrap.ts"
@@ -7,7 +8,7 @@ export const MISSING =
 
 /** What must hold for this to be called a sandbox; each is looked at from inside, or tried there. */
 const MUST: Record<string, string> = {
-  "user namespace": "namespaces",
+  "own namespaces": "namespaces",
   "no new namespaces": "namespaces",
   "no network": "no network",
   "no capabilities": "no capabilities",
@@ -25,7 +26,9 @@ const SCRIPT = `
 say() { echo "ok $1" >&3; }
 status=$(cat /proc/self/status)
 field() { echo "$status" | grep "^$1:" | cut -f2; }
-[ "$(id -u)" = 10001 ] && ! grep -q '^ *0 *0 *4294967295' /proc/self/uid_map && say "user namespace"
+shared=
+for host in "$@"; do [ "$(readlink "/proc/self/ns/\${host%%:*}")" != "$host" ] || shared="$shared $host"; done
+[ "$(id -u)" = 10001 ] && [ $# = 7 ] && [ -z "$shared" ] && say "own namespaces"
 unshare --user true 2>/dev/null || say "no new namespaces"
 [ -z "$(ls /sys/class/net 2>/dev/null)" ] && [ "$(tail -n +3 /proc/net/dev | grep -vc ' *lo:')" = 0 ] && say "no network"
 [ "$(field CapEff)$(field CapPrm)$(field CapBnd)$(field CapInh)$(field CapAmb)" = "$(printf '%080d' 0)" ] && say "no capabilities"
@@ -74,7 +77,7 @@ export async function probe({ cgroups }: Ground, { ownUids, workspaces, start }:
   }
   await workspaces.prepare(spec)
   try {
-    const guest = start(spec, ["/bin/bash", "-c", SCRIPT])
+    const guest = start(spec, ["/bin/bash", "-c", SCRIPT, "self-test", ...(await hostNamespaces())])
     let output = ""
     let limits: string[] = []
     guest.stream.on("data", (chunk: Buffer) => {
@@ -91,6 +94,10 @@ export async function probe({ cgroups }: Ground, { ownUids, workspaces, start }:
     await workspaces.removeUser(spec.userId, AbortSignal.timeout(TIMEOUT_MS))
   }
 }
+
+/** Ours, by their numbers: none of them may be the sandbox's too. */
+const hostNamespaces = () =>
+  Promise.all(["user", "pid", "net", "ipc", "uts", "mnt", "cgroup"].map((name) => readlink(`/proc/self/ns/${name}`)))
 
 function judge(output: string, why: string, ownUids: boolean, promised: string[], inForce: string[]): ProbeResult {
   const seen = new Set([...output.matchAll(/^ok (.+)$/gm)].map((match) => match[1] ?? ""))
