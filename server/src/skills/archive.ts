@@ -1,5 +1,5 @@
-import type { Readable } from "node:stream"
-import { crc32 } from "node:zlib"
+import { promisify } from "node:util"
+import { crc32, inflateRaw as inflateRawWithCallback, type ZlibOptions } from "node:zlib"
 import { type Entry, fromBufferPromise, getFileNameLowLevel, type ZipFile } from "yauzl"
 import { AppError } from "../lib/errors.ts"
 import { MAX_ENTRIES, MAX_FILES, MAX_PATHS_BYTES, MAX_RATIO, MAX_UNPACKED_BYTES, RATIO_FROM_BYTES } from "./limits.ts"
@@ -14,6 +14,8 @@ export interface BundleFile {
 
 /** The caller's mistake, said in one sentence; nothing of the archive is kept. */
 export const refused = (why: string): AppError => new AppError("invalid_request", `the bundle was refused: ${why}`)
+
+const inflateRaw = promisify<Buffer, ZlibOptions, Buffer>(inflateRawWithCallback)
 
 const ENCRYPTED = 0x1 | 0x40 | 0x2000
 const PATCHED = 0x20
@@ -30,8 +32,8 @@ interface Listed {
 }
 
 /**
- * Hands out one file of a zip after the other. First the archive's own list is judged as a whole, then each file while
- * it is inflated, so that no more than the limits is ever held. Throws 400 on anything that is not a plain zip with
+ * Hands out one file of a zip after the other. First the archive's own list is judged as a whole, then each file is
+ * inflated to no more than the size it is listed with, so that no more than the limits is ever held. Throws 400 on anything that is not a plain zip with
  * plain files.
  */
 export async function* unzip(archive: Buffer, signal: AbortSignal): AsyncGenerator<BundleFile> {
@@ -39,18 +41,17 @@ export async function* unzip(archive: Buffer, signal: AbortSignal): AsyncGenerat
   // Also yauzl's late complaints end here: an "error" event that nobody hears would end the process.
   zip.on("error", () => {})
   const listed = await list(zip)
-  await judgeLayout(archive, zip, listed)
+  const starts = await judgeLayout(archive, zip, listed)
   const collides = collisionFinder()
   for (const { path, folder } of listed) {
     const problem = pathProblem(folder ? path.slice(0, -1) : path) ?? (folder ? null : collides(path))
     if (problem !== null) throw refused(problem)
   }
-  let total = 0
   for (const { entry, path, folder } of listed) {
     signal.throwIfAborted()
     if (folder) continue
-    const data = await inflate(zip, entry, MAX_UNPACKED_BYTES - total)
-    total += data.length
+    const start = starts.get(entry) ?? archive.length
+    const data = await inflate(archive.subarray(start, start + entry.compressedSize), entry)
     if (nestedArchive(data)) throw refused(`it holds another archive, ${path}; put the files in as they are`)
     yield { path, data, executable: ((entry.externalFileAttributes >>> 16) & 0o111) !== 0 || startsWithShebang(data) }
   }
@@ -116,8 +117,11 @@ function nameOf(entry: Entry): string {
   return name
 }
 
-/** Each entry's own bytes lie apart from all others, under the same name, and the archive's list is its last part. */
-async function judgeLayout(archive: Buffer, zip: ZipFile, listed: readonly Listed[]): Promise<void> {
+/**
+ * Each entry's own bytes lie apart from all others, under the same name, and the archive's list is its last part. Gives
+ * where the data of each begins.
+ */
+async function judgeLayout(archive: Buffer, zip: ZipFile, listed: readonly Listed[]): Promise<Map<Entry, number>> {
   const listBytes = listed.reduce(
     (sum, { entry }) =>
       sum + CENTRAL_HEADER_BYTES + entry.fileNameLength + entry.extraFieldLength + entry.fileCommentLength,
@@ -131,6 +135,7 @@ async function judgeLayout(archive: Buffer, zip: ZipFile, listed: readonly Liste
   if (listStart < 0 || !["504b0506", "504b0606"].includes(signature))
     throw refused("its list of files does not end where it says")
 
+  const starts = new Map<Entry, number>()
   const ranges: { start: number; end: number }[] = []
   for (const { entry } of listed) {
     const start = entry.relativeOffsetOfLocalHeader
@@ -140,6 +145,7 @@ async function judgeLayout(archive: Buffer, zip: ZipFile, listed: readonly Liste
     const streamed = (header.generalPurposeBitFlag & 0x8) !== 0
     if (!streamed && (header.crc32 !== entry.crc32 || differs(header.uncompressedSize, entry.uncompressedSize)))
       throw refused("an entry with two sizes")
+    starts.set(entry, header.fileDataStart)
     ranges.push({ start, end: header.fileDataStart + entry.compressedSize })
   }
   ranges.sort((a, b) => a.start - b.start)
@@ -149,31 +155,25 @@ async function judgeLayout(archive: Buffer, zip: ZipFile, listed: readonly Liste
     end = range.end
   }
   if (end > listStart) throw refused("entries that overlap")
+  return starts
 }
 
 /** The local header of a 64-bit entry bears only ones. */
 const differs = (local: number, listed: number) => local !== 0xffffffff && local !== listed
 
-async function inflate(zip: ZipFile, entry: Entry, budget: number): Promise<Buffer> {
-  const stream: Readable = await zip.openReadStreamPromise(entry).catch(torn)
-  const chunks: Buffer[] = []
-  let size = 0
-  let checksum = 0
-  try {
-    for await (const chunk of stream) {
-      size += chunk.length
-      if (size > budget) throw tooBig()
-      checksum = crc32(chunk, checksum)
-      chunks.push(chunk)
-    }
-  } catch (error) {
-    if (error instanceof AppError) throw error
-    torn(error)
-  } finally {
-    stream.destroy()
-  }
-  if (checksum !== entry.crc32) throw refused("a file does not match its checksum")
-  return Buffer.concat(chunks, size)
+/** Never more than the list says, which fits the limits; and neither less. */
+async function inflate(packed: Buffer, entry: Entry): Promise<Buffer> {
+  const { uncompressedSize: size } = entry
+  const data =
+    entry.compressionMethod === 0
+      ? packed
+      : await inflateRaw(packed, { maxOutputLength: Math.max(1, size) }).catch((error: unknown) => {
+          if (error instanceof RangeError) throw wrongSize()
+          return torn(error)
+        })
+  if (data.length !== size) throw wrongSize()
+  if (crc32(data) !== entry.crc32) throw refused("a file does not match its checksum")
+  return data
 }
 
 /** zip, gzip, bzip2, xz, zstd, 7z, rar. */
@@ -188,6 +188,7 @@ function nestedArchive(data: Buffer): boolean {
   return !(first.startsWith("[Content_Types].xml") || first.startsWith("mimetypeapplication/vnd.oasis"))
 }
 
+const wrongSize = () => refused("a file is not of the size that the archive says")
 const tooMany = () => refused(`it holds more than ${MAX_FILES} files`)
 const tooBig = () => refused(`it unpacks to more than ${MAX_UNPACKED_BYTES / 1024 / 1024} MiB`)
 

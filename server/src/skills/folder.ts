@@ -49,6 +49,7 @@ export interface Staging extends AsyncDisposable {
 
 const FOLDER_MODE = 0o755
 const FILES_AT_ONCE = 8
+const UMASK = process.umask()
 
 export function skillFolders(dataDir: string): SkillFolders {
   const users = join(dataDir, "users")
@@ -203,11 +204,11 @@ function staging(folder: string): Staging {
 }
 
 async function writeDurably(path: string, data: Buffer, mode: number): Promise<void> {
-  const file = await open(path, "wx", 0o600)
+  const file = await open(path, "wx", mode)
   try {
     await file.writeFile(data)
     // Whatever the process's umask is, another user runs the sandbox.
-    await file.chmod(mode)
+    if ((mode & ~UMASK) !== mode) await file.chmod(mode)
     await file.sync()
   } finally {
     await file.close()

@@ -56,6 +56,8 @@ export type FileDigest = z.infer<typeof StoredFiles>[number]
 
 /** One hash of a whole bundle, made as the registry and its client make theirs, so that they can be compared. */
 export function fingerprint(files: readonly Pick<FileDigest, "path" | "sha256">[]): string {
-  const lines = [...files].sort((a, b) => a.path.localeCompare(b.path)).map((file) => `${file.path}:${file.sha256}`)
+  const lines = [...files]
+    .sort((a, b) => a.path.localeCompare(b.path, "en"))
+    .map((file) => `${file.path}:${file.sha256}`)
   return createHash("sha256").update(lines.join("\n")).digest("hex")
 }
