@@ -13,6 +13,7 @@ export const routerPath = (endpoint: Endpoint): string =>
 
 /** The path of a request target, without query; an absolute URL (as to a proxy) counts as its path. */
 export function pathOf(url: string): string {
+  if (PLAIN.test(url)) return url
   const local = url.startsWith("/") ? url : url.replace(/^https?:\/\/[^/?#]*/i, "")
   return local.split(/[?#]/, 1)[0] ?? ""
 }
@@ -26,9 +27,13 @@ export function partsOf(path: string): string[] | null {
   }
 }
 
+/** Nothing to decode, and no part that begins with a dot: nearly every path there is. */
+const PLAIN = /^(?:\/[\w~-][\w.~-]*)+$/
+
 /** `.`, `..`, NUL, a backslash, an encoded slash or a broken escape: never part of a good path. No NUL in a query either. */
 export function urlIsValid(url: string): boolean {
   const path = pathOf(url)
+  if (PLAIN.test(url)) return true
   if (!path.startsWith("/") || path.startsWith("//") || url.includes("%00")) return false
   return partsOf(path)?.some((part) => part === "." || part === ".." || /[\0\\/]/.test(part)) === false
 }

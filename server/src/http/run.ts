@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from "node:util"
 import type { Endpoint } from "@autonomis/contract/endpoint.ts"
 import type { FastifyReply, FastifyRequest } from "fastify"
 import { AppError } from "../lib/errors.ts"
-import { unauthorized } from "./admit.ts"
+import { NOBODY, unauthorized } from "./admit.ts"
 import { rawBody } from "./bodies.ts"
 import { clientAddress } from "./client-address.ts"
 import {
@@ -38,14 +38,16 @@ export async function run(
   reply: FastifyReply,
 ): Promise<unknown> {
   const { endpoint } = route
-  const { principal, user, agent } = request.admitted
+  const { principal, user, agent } = request.admitted ?? NOBODY
   const asked: { signal: AbortSignal | null } = { signal: null }
   const context: AnyContext = {
     principal,
     user,
     agent,
-    origin: originOf(request),
-    // Most handlers never ask for it.
+    // Most handlers never ask for these.
+    get origin() {
+      return originOf(request)
+    },
     get signal() {
       asked.signal ??= signalOf(options.directory, principal, reply)
       return asked.signal
@@ -120,7 +122,7 @@ function signalOf(directory: Directory, principal: Principal | null, reply: Fast
 }
 
 function originOf(request: FastifyRequest): Origin {
-  const { principal, user, agent } = request.admitted
+  const { principal, user, agent } = request.admitted ?? NOBODY
   const ip = clientAddress(request.ip, request.socket.remoteAddress)
   return { actor: actorOf(principal, user?.name, agent?.name), ip, requestId: request.id }
 }
@@ -144,7 +146,7 @@ async function claimKey(
   request: FastifyRequest,
   signal: () => AbortSignal,
 ): Promise<Claim | null> {
-  const { principal, user } = request.admitted
+  const { principal, user } = request.admitted ?? NOBODY
   const key = request.headers["idempotency-key"]
   if (key === undefined || store === null || principal === null || endpoint.method !== "POST") return null
   const input = {

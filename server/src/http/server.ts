@@ -2,7 +2,7 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import { AppError } from "../lib/errors.ts"
 import { ids } from "../lib/ids.ts"
 import type { Logger } from "../lib/log.ts"
-import { type Admitted, admit, NOBODY } from "./admit.ts"
+import { type Admitted, admit } from "./admit.ts"
 import { leaveBodies, readJsonBodies } from "./bodies.ts"
 import { clientAddress } from "./client-address.ts"
 import { corsHeaders, preflightHeaders } from "./cors.ts"
@@ -49,7 +49,8 @@ const TIMEOUTS: Timeouts = { headersMs: 15_000, requestMs: 300_000, checkMs: 200
 
 declare module "fastify" {
   interface FastifyRequest {
-    admitted: Admitted
+    /** Null until the request was let in, and where no key is needed. */
+    admitted: Admitted | null
     allowance: Allowance | null
   }
   interface FastifyContextConfig {
@@ -87,8 +88,8 @@ export function buildServer(options: ServerOptions): FastifyInstance {
         .then((answer: unknown) => sendError(log, answer, request, reply))
     },
   })
-  app.decorateRequest("admitted", { getter: () => NOBODY })
-  app.decorateRequest("allowance", { getter: () => null })
+  app.decorateRequest("admitted", null)
+  app.decorateRequest("allowance", null)
   app.addHook("onRequest", (request, reply) => enter(entrance, request, reply))
   app.setErrorHandler((error, request, reply) => sendError(log, error, request, reply))
   app.setNotFoundHandler(() => {
@@ -157,12 +158,11 @@ async function enter(entrance: Entrance, request: FastifyRequest, reply: Fastify
   }
   const isValid = urlIsValid(url)
   if (route === null && siblings.length === 0 && isValid && (await entrance.pages?.(request, reply))) return reply
-  const parts = partsOf(path) ?? path.slice(1).split("/")
+  const parts = route === null ? (partsOf(path) ?? path.slice(1).split("/")) : []
   const isOpen = route === null ? !isApi(parts) && siblings.every(isPublic) : isPublic(route)
   if (!isOpen) {
     const principal = await authenticate(entrance, request, reply)
-    const admitted = await admit(directory, principal, { route, siblings, ...namesOf(route, request, parts) })
-    Object.defineProperty(request, "admitted", { value: admitted })
+    request.admitted = await admit(directory, principal, { route, siblings, ...namesOf(route, request, parts) })
   }
   if (!isValid) throw new AppError("invalid_request", "the path is not valid")
   if (route !== null) return
@@ -211,7 +211,7 @@ async function authenticate(
   const allowance = await limits.take(principal)
   if (allowance) {
     // Counted now, so that no refused request is free; told after the faults that come first in the contract's order.
-    Object.defineProperty(request, "allowance", { value: allowance })
+    request.allowance = allowance
     reply.headers(rateHeaders(allowance))
   }
   return principal
