@@ -22,7 +22,6 @@ export interface Attachments {
 export interface Kept<M> {
   messages: M[]
   steps: Step[]
-  sizeBytes: number
   done(): void
 }
 
@@ -101,11 +100,11 @@ export function createAttachments(db: Database, dataDir: string, now: () => numb
       return {
         messages: kept,
         steps,
-        sizeBytes: [...sizes.values()].reduce((sum, size) => sum + size, 0),
         done() {
           for (const hash of sizes.keys()) {
             pin(`${userId}/${hash}`, -1)
-            void inTurn(userId, () => removeUncounted(userId, hash))
+            // Left over at worst: a file that is in no sum.
+            inTurn(userId, () => removeUncounted(userId, hash)).catch(() => {})
           }
           sizes.clear()
         },

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict"
+import { readdir } from "node:fs/promises"
+import { join } from "node:path"
 import { test } from "node:test"
 import { forEachDatabase } from "../../../test/databases.ts"
 import { until } from "../../../test/until.ts"
 import { AppError } from "../lib/errors.ts"
-import { held, openBench, says, succeeded } from "./test-kit.ts"
+import { assistant, held, openBench, says, succeeded } from "./test-kit.ts"
 
 forEachDatabase((_name, open) => {
   test("without a session the model gets exactly the messages, and nothing is kept of them", async () => {
@@ -259,5 +261,37 @@ forEachDatabase((_name, open) => {
     const end = await stays.ended
     assert.deepEqual(end, { state: "failed", error: { error: "the server was stopped", code: "unavailable" } })
     await until(async () => (await second.rows()).every((row) => row.state !== "running"), "the rows have ended")
+  })
+
+  test("an image that a tool brought is kept, shown to the model again, and refused messages leave none", async () => {
+    await using db = await open()
+    const data = Buffer.from("not really a picture").toString("base64")
+    await using bench = await openBench(db, {
+      async script(_spec, host) {
+        host.onEvent({
+          type: "message",
+          message: { ...assistant(""), content: [{ type: "tool_call", id: "c", name: "read", arguments: {} }] },
+        })
+        const content = [{ type: "image" as const, mime_type: "image/png" as const, data }]
+        const result = { v: 1, role: "tool", tool_call_id: "c", name: "read", content } as const
+        host.onEvent({ type: "message", message: { ...result, content, is_error: false, duration_ms: 1 } })
+        host.onEvent({ type: "message", message: assistant("a picture") })
+        return succeeded("a picture")
+      },
+    })
+    const folder = join(bench.dataDir, "users", bench.user.id, "attachments")
+    await (await bench.chat.submit(bench.say("look", { session: "s" }))).ended
+    await (await bench.chat.submit(bench.say("again", { session: "s" }))).ended
+    const spec = bench.runtime.specs.at(-1)
+    const tool = spec?.history.find(({ message }) => message.role === "tool")?.message
+    assert.deepEqual(tool?.role === "tool" && tool.content.map((part) => part.type === "image" && part.data), [data])
+    await until(async () => (await readdir(folder)).length === 1, "one file")
+
+    await db.batch([{ query: db.kysely.updateTable("users").set({ state: "suspended" }) }])
+    const png = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    const content = [{ type: "image" as const, mime_type: "image/png" as const, data: png }]
+    const refused = bench.say("", { session: "s", messages: [{ role: "user", content }] })
+    await assert.rejects(bench.chat.submit(refused), { code: "suspended" })
+    await until(async () => (await readdir(folder)).length === 1, "the refused one is gone")
   })
 })

@@ -225,7 +225,7 @@ export function createChat(options: ChatOptions): Chat {
   }
 }
 
-const NOTHING_KEPT: Kept<ConversationMessage> = { messages: [], steps: [], sizeBytes: 0, done() {} }
+const NOTHING_KEPT: Kept<ConversationMessage> = { messages: [], steps: [], done() {} }
 
 /** About what a conversation takes in the database and in files. */
 function sizeOf(conversation: readonly ConversationMessage[]): number {

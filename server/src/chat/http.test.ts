@@ -437,6 +437,20 @@ forEachDatabase((name, open) => {
       )
       assert.equal(results.filter(({ status }) => status === 202).length, 10)
       assert.ok(results.every(({ status, body }) => status === 202 || body.code === "concurrency_limit"))
+      for (const { status, body } of results)
+        if (status === 202) await one.call("POST", `${A}/runs/${body.run_id}/cancel`)
+      await Promise.all([one.app.idle(), two.app.idle()])
+
+      // A reader on the other server is one too: the run is not given up while it is there.
+      const body = { ...says('/tool bash {"command":"sleep 4; echo survived"}'), resume_seconds: 1 }
+      const first = await openStream(one, "POST", `${A}/chat/stream`, body)
+      const [started] = await first.until("tool.started")
+      const second = await openStream(two, "GET", `${A}/runs/${started?.data.run_id}/stream`)
+      await second.until("run.started")
+      first.leave()
+      const last = (await second.end()).at(-1)
+      assert.equal(last?.event, "done")
+      assert.match(last?.data.message, /survived/)
       await one.call("PUT", "/users/ada/state", { body: { state: "suspended" } })
     })
   }

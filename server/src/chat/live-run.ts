@@ -96,6 +96,7 @@ export function createLiveRun(
     const steps: Step[] = [
       runs.event(identity, id, event, data, now),
       budgets.releaseRun(identity.id),
+      ...(db.dialect === "postgres" ? [runs.forgetReaders(identity.id)] : []),
       ...runs.finish(identity, end, now),
     ]
     writer.add({ lastEvent: id, steps })
@@ -182,6 +183,20 @@ export function createLiveRun(
     else void finish(forced)
   }
 
+  function waitForReader(ms: number): void {
+    noReader = setTimeout(() => {
+      runs
+        .readerElsewhere(identity.id)
+        .catch(() => 0)
+        .then((until) => {
+          if (readers > 0 || state === "ended") return
+          const left = until - clock.now()
+          if (left > 0) waitForReader(left + ms)
+          else live.cancel()
+        })
+    }, ms)
+  }
+
   const live: LiveRun = {
     ...identity,
     feed,
@@ -222,7 +237,7 @@ export function createLiveRun(
         gone = true
         readers--
         if (readers > 0 || patience === null || state === "ended") return
-        noReader = setTimeout(() => live.cancel(), patience.resumeSeconds * 1000)
+        waitForReader(patience.resumeSeconds * 1000)
       }
     },
   }

@@ -1,5 +1,6 @@
 import { setTimeout as pause } from "node:timers/promises"
 import type { LiveRun } from "./live-run.ts"
+import type { ChatParts } from "./parts.ts"
 import type { RunRow } from "./rows.ts"
 import type { RunStore } from "./run-store.ts"
 
@@ -14,6 +15,8 @@ export interface Sink {
 const PAGE = 200
 /** How often a run of another server is looked at. */
 const LOOK_EVERY_MS = 200
+/** How often its owner is told that somebody reads here. */
+const NOTE_EVERY_MS = 1000
 
 const isLast = (event: string) => event === "done" || event === "error"
 
@@ -57,13 +60,19 @@ export async function followLive(runs: RunStore, run: LiveRun, after: number, si
 const hasConcluded = (run: LiveRun, from: number) => run.state === "ended" && from >= run.feed.lastId
 
 /** A run that has ended, or that another server works at: its boundaries, as they are stored. */
-export async function followStored(runs: RunStore, row: RunRow, after: number, sink: Sink): Promise<void> {
+export async function followStored(parts: ChatParts, row: RunRow, after: number, sink: Sink): Promise<void> {
+  const { db, runs, clock } = parts
   let from = after
+  let noted = 0
   for (;;) {
     const current = await runs.byId(row.user_id, row.agent_id, row.id)
     const sent = await sendStored(runs, row.id, from, Number.MAX_SAFE_INTEGER, sink)
     from = sent.lastId
     if (sent.last || current === undefined || current.finished_at !== null) return sink.close()
+    if (clock.now() - noted > NOTE_EVERY_MS) {
+      noted = clock.now()
+      await db.batch([runs.noteReader(row.id, noted + 2 * NOTE_EVERY_MS)])
+    }
     await pause(LOOK_EVERY_MS, undefined, { signal: sink.closed }).catch(() => {})
     if (sink.closed.aborted) return
   }

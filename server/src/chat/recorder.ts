@@ -1,7 +1,6 @@
 import type { ToolCall } from "@autonomis/contract/chat.ts"
 import type { RunEvent } from "../runtime/protocol.ts"
 import type { TranscriptMessage } from "../runtime/transcript.ts"
-import type { Kept } from "./attachments.ts"
 import type { Feed } from "./feed.ts"
 import type { RunIdentity } from "./live-run.ts"
 import type { ChatParts } from "./parts.ts"
@@ -32,14 +31,18 @@ export function createRecorder(parts: ChatParts, run: RunIdentity, feed: Feed, w
   function store(message: TranscriptMessage): void {
     if (run.session === null) return
     const session = { id: run.session.id, userId: run.userId }
-    // An image's file is written while the run goes on; the message keeps its place among the others.
-    const stored = hasBytes(message) ? attachments.keep(run.userId, [message]).then(withFiles) : steps(message)
-    writer.add({ lastEvent: feed.lastId, steps: stored })
-
-    function withFiles(kept: Kept<TranscriptMessage>) {
-      kept.done()
-      return [...kept.steps, ...kept.messages.flatMap(steps)]
+    if (!hasBytes(message)) {
+      writer.add({ lastEvent: feed.lastId, steps: steps(message) })
+      return
     }
+    // An image's file is written while the run goes on; the message keeps its place among the others.
+    const keeping = attachments.keep(run.userId, [message])
+    writer.add({
+      lastEvent: feed.lastId,
+      steps: keeping.then((kept) => [...kept.steps, ...kept.messages.flatMap(steps)]),
+      done: () => void keeping.then((kept) => kept.done()).catch(() => {}),
+    })
+
     function steps(whole: TranscriptMessage) {
       const appended = sessions.append(session, [newMessage(whole, run.id)], clock.now())
       const usage = whole.role === "assistant" ? whole.usage : null

@@ -16,6 +16,9 @@ export class SessionChanged extends Error {
   override readonly name = "SessionChanged"
 }
 
+/** In `meta`, before a run's id. */
+const READER = "reader:"
+
 const one = sql<number>`1`.as("ok")
 
 export function runStore(db: Database) {
@@ -209,6 +212,25 @@ export function runStore(db: Database) {
       if (filter.userId !== undefined) query = query.where("user_id", "=", filter.userId)
       if (filter.agentId !== undefined) query = query.where("agent_id", "=", filter.agentId)
       return query.execute()
+    },
+
+    /** A reader on another server tells the owner by this row that somebody is there. */
+    noteReader: (runId: string, until: number): Step => ({
+      query: db.kysely
+        .insertInto("meta")
+        .values({ name: READER + runId, value: String(until) })
+        .onConflict((conflict) => conflict.column("name").doUpdateSet({ value: String(until) })),
+    }),
+    forgetReaders: (runId: string): Step => ({
+      query: db.kysely.deleteFrom("meta").where("name", "=", READER + runId),
+    }),
+    /** Until when a reader on another server was there at least; 0: there was none. */
+    async readerElsewhere(runId: string): Promise<number> {
+      // On SQLite there is no other server.
+      if (!locked) return 0
+      const name = READER + runId
+      const row = await db.read.selectFrom("meta").select("value").where("name", "=", name).executeTakeFirst()
+      return Number(row?.value ?? 0)
     },
 
     renewLeases: (owner: string, until: number): Step => ({

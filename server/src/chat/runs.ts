@@ -66,7 +66,7 @@ export function createRuns(parts: ChatParts, live: ReadonlyMap<string, LiveRun>)
       if (mine !== undefined) return followLive(runs, mine, after, open())
       if (row.finished_at !== null && row.finished_at < clock.now() - EVENTS_KEPT_MS)
         throw new AppError("not_found", "the events of this run are no longer kept")
-      return followStored(runs, row, after, open())
+      return followStored(parts, row, after, open())
     },
 
     followOwn: (run, sink) => followLive(runs, run, 0, sink),
