@@ -9,7 +9,7 @@ import { interleaved, median, percentile, type Row } from "./rows.ts"
 import { account } from "./server.ts"
 
 const CONNECTIONS = 50
-const SLICE_MS = 1500
+const SLICE_MS = 600
 const ROUNDS = 5
 const MANY_USERS = 10_000
 const FEW_USERS = 100

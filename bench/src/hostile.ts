@@ -6,7 +6,7 @@ import { startOpenAiDouble } from "../../test/doubles/openai.ts"
 import { percentile, type Row } from "./rows.ts"
 import { account, benchServer, type Chat, chat, message } from "./server.ts"
 
-const CHATS = 200
+const CHATS = 120
 
 /** What one tenant's attacks on the agent loop do to another's chats. */
 export async function benchHostile(): Promise<Row[]> {
