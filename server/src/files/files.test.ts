@@ -116,7 +116,7 @@ forEachDatabase((_name, open) => {
     await call("PUT", "/inside.txt", { body: "inside" })
     const root = await workspace(app)
     writeFileSync(join(app.dataDir, "secret.txt"), "outside")
-    execFileSync("mkfifo", [join(root, "fifo")])
+    execFileSync("/usr/bin/mkfifo", [join(root, "fifo")])
     symlinkSync("/etc/passwd", join(root, "abroad"))
     symlinkSync(app.dataDir, join(root, "up"))
     symlinkSync("/dev/zero", join(root, "device"))

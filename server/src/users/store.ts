@@ -4,8 +4,6 @@ import { noSuchUser } from "../db/for-user.ts"
 import { prepared } from "../db/prepared.ts"
 import type { Schema } from "../db/schema.ts"
 
-export type UserStore = ReturnType<typeof userStore>
-
 export interface ListFilter {
   after: string | null
   limit: number

@@ -16,6 +16,8 @@ import { askEnders, type Ender } from "./ender.ts"
 import type { Purge } from "./purge.ts"
 import { userStore } from "./store.ts"
 
+export { askEnders, type Ender } from "./ender.ts"
+
 /** A user as the API shows it, but for the agents. */
 export interface UserView {
   user: string
