@@ -5,6 +5,7 @@ import { startServer, type TestServer } from "../test/server.ts"
 import { until } from "../test/until.ts"
 import { DESKTOP, PHONE, startBrowser, type TestBrowser, type TestPage } from "./browser.ts"
 import { PAGES, signIn } from "./dashboard-pages.ts"
+import { firstLoadKb } from "./first-load.ts"
 import { seed } from "./seed.ts"
 
 const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
@@ -73,6 +74,11 @@ test("axe finds no violation on any page in either theme, and none is wider than
   }
   assert.deepEqual(found, [])
   assert.deepEqual(tab.faults, [])
+})
+
+test("what a browser loads first is at most 350 KB of gzipped JavaScript", async () => {
+  const size = await firstLoadKb()
+  assert.ok(size > 50 && size <= 350, `${size} KB`)
 })
 
 /** What would tell on itself if it ran: by a dialog, by a mark on the page, or by asking another machine. */

@@ -1,13 +1,10 @@
-import { readFile } from "node:fs/promises"
-import { join } from "node:path"
-import { gzipSync } from "node:zlib"
 import type { Page } from "playwright-core"
 import { startBrowser } from "../../e2e/browser.ts"
 import { signIn } from "../../e2e/dashboard-pages.ts"
-import { ROOT, startServer, type TestServer } from "../../test/server.ts"
-import type { Row } from "./skills.ts"
+import { firstLoadKb } from "../../e2e/first-load.ts"
+import { startServer, type TestServer } from "../../test/server.ts"
+import { median, type Row } from "./rows.ts"
 
-const DIST = join(ROOT, "dashboard/dist")
 const MESSAGES = 5000
 const FILES = 2000
 const AGENT = "/users/big/agents/manager"
@@ -33,7 +30,7 @@ export async function benchDashboard(): Promise<Row[]> {
   const files = await frames(page, ".at-files-side")
   return [
     { name: "dashboard: JavaScript of the first load, gzipped", median: await firstLoadKb(), unit: "KB", limit: 350 },
-    { name: "dashboard: a page can be used after", median: medianOf(starts), unit: "ms", limit: 1000 },
+    { name: "dashboard: a page can be used after", median: median(starts), unit: "ms", limit: 1000 },
     { name: "dashboard: frame of a small page, p95", median: quiet, unit: "ms", limit: null },
     {
       name: `dashboard: frame while ${MESSAGES} messages scroll, p95`,
@@ -43,14 +40,6 @@ export async function benchDashboard(): Promise<Row[]> {
     },
     { name: `dashboard: frame while ${FILES} files scroll, p95`, median: files / quiet, unit: "× small", limit: 4 },
   ]
-}
-
-/** Every script that the page names itself, before anything is loaded because it is needed. */
-export async function firstLoadKb(): Promise<number> {
-  const html = await readFile(join(DIST, "index.html"), "utf8")
-  const files = [...html.matchAll(/(?:src|href)="(\/assets\/[^"]+\.js)"/g)].map(([, path = ""]) => join(DIST, path))
-  const sizes = await Promise.all(files.map(async (file) => gzipSync(await readFile(file), { level: 9 }).length))
-  return Math.round(sizes.reduce((sum, size) => sum + size, 0) / 102.4) / 10
 }
 
 /** From the address to a message box that takes a letter. */
@@ -101,8 +90,4 @@ async function fill(server: TestServer): Promise<void> {
         made("PUT", `${AGENT}/files/file-${String(i + j).padStart(4, "0")}.txt`, `file ${i + j}`),
       ),
     )
-}
-
-function medianOf(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
 }

@@ -9,6 +9,8 @@ import type { Turn } from "./turns.ts"
 const VIRTUAL_FROM = 40
 /** Closer to the end than this, the reader follows the answer. */
 const NEAR_PX = 80
+/** A scroll this soon after a wheel, key or touch is the reader's own. */
+const ACTED_MS = 800
 
 /** The conversation; it stays at its end while the reader is there, and keeps thousands of turns smooth. */
 export function TurnList({
@@ -25,6 +27,7 @@ export function TurnList({
 }) {
   const scroll = useRef<HTMLDivElement>(null)
   const atEnd = useRef(true)
+  const acted = useRef(Number.NEGATIVE_INFINITY)
   const [away, setAway] = useState(false)
   const virtual = turns.length >= VIRTUAL_FROM
 
@@ -47,10 +50,25 @@ export function TurnList({
     observer.observe(content)
     return () => observer.disconnect()
   }, [virtual])
+  useEffect(() => {
+    const element = scroll.current
+    if (!element) return
+    const onAct = () => {
+      acted.current = performance.now()
+    }
+    const acts = ["wheel", "touchmove", "keydown", "pointerdown"]
+    for (const act of acts) element.addEventListener(act, onAct, { passive: true })
+    return () => {
+      for (const act of acts) element.removeEventListener(act, onAct)
+    }
+  }, [])
   const onScroll = () => {
     const element = scroll.current
     if (!element) return
-    atEnd.current = element.scrollHeight - element.scrollTop - element.clientHeight < NEAR_PX
+    const near = element.scrollHeight - element.scrollTop - element.clientHeight < NEAR_PX
+    // The place also changes while rows are measured: only a reader who acts goes away from the end.
+    if (near) atEnd.current = true
+    else if (performance.now() - acted.current < ACTED_MS) atEnd.current = false
     setAway(!atEnd.current)
   }
   return (

@@ -1,0 +1,73 @@
+import assert from "node:assert/strict"
+import { test } from "node:test"
+import type { SessionMessage, StreamEvent } from "@autonomis/contract/chat.ts"
+import { splitBlocks } from "./blocks.ts"
+import { applyEvent, NOTHING_YET, type Part, turnsOf } from "./turns.ts"
+
+const time = "2026-03-01T09:30:00.000Z"
+const message = (id: string, role: SessionMessage["role"], content: SessionMessage["content"]): SessionMessage => ({
+  ...{ id, role, content, tool_calls: [], run_id: "run_1", created_at: time },
+})
+const started: StreamEvent = { event: "run.started", data: { run_id: "run_1", agent: "a", session: "s" } }
+const delta = (text: string): StreamEvent => ({ event: "message.delta", data: { delta: text } })
+const tool: StreamEvent[] = [
+  { event: "tool.started", data: { id: "t", name: "bash", arguments: { command: "ls" } } },
+  { event: "tool.output", data: { id: "t", delta: "a\n" } },
+  { event: "tool.finished", data: { id: "t", is_error: false, duration_ms: 5, result: "a\n" } },
+]
+const play = (...events: StreamEvent[]) => events.reduce(applyEvent, NOTHING_YET)
+const texts = (parts: readonly Part[]) => parts.map((part) => (part.kind === "tool" ? part.id : part.text))
+
+test("deltas grow one text, a tool stands between two", () => {
+  const { parts } = play(started, delta("Let me "), delta("look."), ...tool, delta("Done."))
+  assert.deepEqual(texts(parts), ["Let me look.", "t", "Done."])
+})
+
+test("a snapshot replaces what was shown since the last boundary, and nothing before it", () => {
+  const snapshot: StreamEvent = { event: "message.snapshot", data: { text: "whole", thinking: "hm" } }
+  const { parts } = play(started, delta("first"), ...tool, delta("par"), snapshot)
+  assert.deepEqual(texts(parts), ["first", "t", "hm", "whole"])
+})
+
+test("a reset takes back the text under way", () => {
+  const reset: StreamEvent = { event: "message.reset", data: { reason: "again" } }
+  assert.deepEqual(texts(play(started, ...tool, delta("half"), reset, delta("new")).parts), ["t", "new"])
+})
+
+test("a run that is read again from its beginning is not shown twice", () => {
+  const { parts } = play(started, delta("one"), ...tool, started, delta("one"), ...tool, delta("two"))
+  assert.deepEqual(texts(parts), ["one", "t", "two"])
+})
+
+test("an event that this page does not know changes nothing", () => {
+  const strange = { event: "agent.delegated", data: { to: "b" } } as unknown as StreamEvent
+  assert.deepEqual(play(started, delta("x"), strange).parts, play(started, delta("x")).parts)
+})
+
+test("stored messages become turns, and the run under way is left to its events", () => {
+  const stored = [
+    message("m1", "user", "hello"),
+    message("m2", "assistant", [
+      { type: "thinking", text: "hm" },
+      { type: "text", text: "hi" },
+    ]),
+    { ...message("m3", "user", "go on"), run_id: "run_2" },
+    { ...message("m4", "assistant", "half"), run_id: "run_2" },
+  ]
+  const turns = turnsOf(stored, "run_2")
+  assert.deepEqual(
+    turns.map((turn) => [turn.question?.text, texts(turn.parts)]),
+    [
+      ["hello", ["hm", "hi"]],
+      ["go on", []],
+    ],
+  )
+})
+
+test("blocks of a growing answer join to the same text, and a fence is never cut", () => {
+  const text = "One.\n\nTwo\n\n```js\nlet a\n\nlet b\n```\n\n- x\n\n- y\n\nEnd"
+  const blocks = splitBlocks(text)
+  assert.equal(blocks.join("\n"), text)
+  assert.ok(blocks.some((block) => block.includes("let a\n\nlet b")))
+  assert.ok(blocks.some((block) => block.includes("- x\n\n- y")))
+})
