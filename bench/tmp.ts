@@ -1,3 +1,0 @@
-import { benchDashboard } from "./src/dashboard.ts"
-
-console.log(await benchDashboard())
