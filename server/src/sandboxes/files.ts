@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto"
 import { type BigIntStats, constants, type ReadStream } from "node:fs"
-import { chown, type FileHandle, link, lstat, open, opendir, rename, rmdir, unlink } from "node:fs/promises"
+import { type FileHandle, link, lstat, open, opendir, rename, rmdir, unlink } from "node:fs/promises"
 import { Readable } from "node:stream"
 import { AppError } from "../lib/errors.ts"
 import type { FileEntry, FileStat, WorkspaceFiles } from "./driver.ts"
@@ -210,9 +210,4 @@ async function copyTo(
   } finally {
     signal.removeEventListener("abort", stop)
   }
-}
-
-/** Gives a folder that the server made to the agent's uid. */
-export async function ownFolder(path: string, uid: number | null): Promise<void> {
-  if (uid !== null) await chown(path, uid, uid)
 }
