@@ -112,6 +112,7 @@ export function createModelCaller(deps: CallerDeps): ModelCaller {
       inputTokens,
       maxTokens: sink.maxTokens,
       price: priceOf(model),
+      isPriceKnown: deps.resolved?.isCatalogued ?? true,
     })
     if (!answer.ok) {
       if (!signal.aborted) caller.failure = new RunFailure(answer.code, answer.message, answer.extra)

@@ -7,6 +7,8 @@ import { findProvider, type Provider, splitModel } from "./providers.ts"
 export interface ResolvedModel {
   provider: Provider
   model: Model<Api>
+  /** The catalogue knows it, and so its price. */
+  isCatalogued: boolean
   apiKey: string
   /** Null takes out a header that the client would send by itself. */
   headers: Record<string, string | null>
@@ -45,6 +47,7 @@ export async function resolveModel(name: string, credentials: Credentials): Prom
   return {
     provider,
     model,
+    isCatalogued: known !== undefined,
     apiKey,
     headers: requestHeaders(provider, apiKey, credentials.headers),
     reach: baseUrl !== null && credentials.owner === "user" ? "public" : "any",

@@ -78,6 +78,8 @@ export interface ReserveRequest {
   maxTokens: number
   /** USD per million tokens. */
   price: { input: number; output: number; cacheRead: number; cacheWrite: number }
+  /** False for a model off the catalogue: then `price` says nothing. */
+  isPriceKnown: boolean
 }
 
 export type ReserveAnswer =

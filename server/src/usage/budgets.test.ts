@@ -18,6 +18,7 @@ const call = (inputTokens: number, maxTokens: number, more: Partial<ReserveReque
   inputTokens,
   maxTokens,
   price: PRICE,
+  isPriceKnown: true,
   ...more,
 })
 const spent = (input: number, output: number, usd = 0) => ({
@@ -176,6 +177,19 @@ forEachDatabase((_name, open) => {
     limits.usd_per_day = null
     const month = await granted(call(1000, 8192))
     assert.equal(month.maxTokens, 319)
+  })
+
+  test("a model without a known price is not paid for by the platform while a limit in USD is in force", async () => {
+    await using db = await open()
+    const price = { input: 0, output: 0, cacheRead: 0, cacheWrite: 0 }
+    const request = call(1000, 8192, { price, isPriceKnown: false, credentialsOwner: "platform" })
+    const ceiling = await setUp(db, {}, { platformUsdPerDay: 5 })
+    assert.equal((await ceiling.refused(request)).extra?.limit, "platform_usd_per_day")
+    await ceiling.granted({ ...request, credentialsOwner: "user" })
+    const own = await setUp(db, { usd_per_month: 5 })
+    assert.equal((await own.refused(request)).extra?.limit, "usd_per_month")
+    const unlimited = await setUp(db, { tokens_per_month: 100_000 })
+    await unlimited.granted(request)
   })
 
   test("a reservation ends with its run", async () => {

@@ -119,6 +119,8 @@ export function createBudgets({ db, clock, limits, platformUsdPerDay, waitMs = W
         const limit = await limits(payer.userId)
         if (limit === null) return refused("not_found", "user not found")
         const dimensions = dimensionsOf(limit, request, platformUsdPerDay, clock.now())
+        const money = dimensions.find(({ name }) => name !== "tokens_per_month")
+        if (money !== undefined && hasUnknownPrice(request)) return unpriced(money)
         if (dimensions.length === 0) return granted({ id: null, payer, request })
         const amounts = await amountsOf(db, payer.userId, dimensions)
         if (signal.aborted) return refused("cancelled", "the run was cancelled")
@@ -167,7 +169,7 @@ function dimensionsOf(
   }
   const money = (usd: number | null) => (usd === null ? null : toNano(usd))
   add("tokens_per_month", limits.tokens_per_month)
-  if (isPriced(request)) {
+  if (isPriced(request) || hasUnknownPrice(request)) {
     add("usd_per_month", money(limits.usd_per_month))
     add("usd_per_day", money(limits.usd_per_day))
     if (request.credentialsOwner === "platform") add("platform_usd_per_day", money(platformUsdPerDay))
@@ -189,6 +191,15 @@ const WORDS: Record<DimensionName, string> = {
   usd_per_month: "this month's budget",
   usd_per_day: "today's budget",
   platform_usd_per_day: "the platform's budget for today",
+}
+
+/** What the platform's key pays for must have a price; what users pay for with a key of their own is theirs to judge. */
+const hasUnknownPrice = (request: ReserveRequest): boolean =>
+  !request.isPriceKnown && request.credentialsOwner === "platform"
+
+function unpriced({ name }: Dimension): Reserved {
+  const message = "the price of this model is not known, so it cannot be used while a limit in USD is in force"
+  return refused("budget_exhausted", message, { limit: name, left: 0 })
 }
 
 /** What is left is told in tokens or USD; of the platform's own ceiling, which others use too, nothing is told. */
