@@ -1,4 +1,4 @@
-import type { CompiledQuery, Kysely, Transaction } from "kysely"
+import type { CompiledQuery, Kysely } from "kysely"
 import type { Heard } from "./postgres-listen.ts"
 import type { Schema } from "./schema.ts"
 
@@ -43,8 +43,6 @@ export interface Database extends AsyncDisposable {
   /** Writes a whole copy of the database to a file while it is in use (SQLite; on PostgreSQL use pg_dump). */
   backup(path: string): Promise<void>
 }
-
-export type Trx = Transaction<Schema>
 
 /** Thrown inside a batch when a step's row count is not what it must be and the step names no error of its own. */
 export class UnexpectedRows extends Error {
