@@ -228,6 +228,23 @@ forEachDatabase((name, open) => {
     await assert.rejects(u.install("hello-world"), failed(/no archive/))
   })
 
+  withRegistry("discovery leads to no address that a stranger may not name", async (u) => {
+    const named: [object | null, RegExp][] = [
+      [{ apiBase: "http://169.254.169.254" }, /not https/],
+      [{ apiBase: "https://169.254.169.254" }, /cannot be reached: .*not a public address/],
+      [{ registry: "https://10.0.0.1:8443" }, /cannot be reached: .*not a public address/],
+      [{ apiBase: "file:///etc/passwd" }, /not https/],
+    ]
+    for (const [answer, words] of named) {
+      u.registry.discovery(answer)
+      await assert.rejects(u.install("hello-world"), failed(words))
+      // What was discovered is believed for an hour.
+      u.clock.time += 2 * 60 * 60 * 1000
+    }
+    u.registry.discovery(null)
+    assert.equal((await u.install("hello-world")).created, true)
+  })
+
   withRegistry("a registry that sends without end is cut off", async (u) => {
     u.registry.fail({ path: "/api/v1/skills/hello-world", status: 0, times: 1, how: "flood" })
     await assert.rejects(u.install("hello-world"), failed(/sent too much/))

@@ -33,6 +33,8 @@ export interface RegistryDouble extends AsyncDisposable {
   tamper(on: boolean): void
   /** A publisher who was renamed: the old handle leads to the new one. */
   alias(from: string, to: string): void
+  /** What discovery answers; null: nothing stands there. */
+  discovery(answer: object | null): void
   fail(trouble: Trouble): void
   heal(): void
 }
@@ -80,6 +82,9 @@ export async function startRegistryDouble(): Promise<RegistryDouble> {
       state.tampered = on
     },
     alias: (from, to) => void state.aliases.set(from, to),
+    discovery(answer) {
+      state.discovery = answer
+    },
     fail: (trouble) => void troubles.push({ ...trouble }),
     heal: () => void troubles.splice(0),
     async [Symbol.asyncDispose]() {
@@ -99,6 +104,8 @@ interface State {
   skills: Skill[]
   tampered: boolean
   aliases: Map<string, string>
+  /** Undefined: that the API is here. */
+  discovery?: object | null
 }
 
 async function handle(
@@ -182,6 +189,8 @@ function find({ skills, aliases }: State, slug: string, owner: string | null | u
 
 function answer(state: State, call: Call): Reply {
   const { path, origin } = call
+  if (path === "/.well-known/clawhub.json" && state.discovery !== undefined)
+    return state.discovery === null ? reply(404, "Not found") : reply(200, state.discovery)
   if (path === "/.well-known/clawhub.json")
     return reply(200, { apiBase: origin, authBase: origin, minCliVersion: "0.1.0", registry: origin })
   if (path === "/api/cli/telemetry/install") return reply(200, { ok: true })
