@@ -43,6 +43,7 @@ import { closable } from "./start/close-server.ts"
 import { builtInTemplates } from "./templates/built-in.ts"
 import { templateRoutes } from "./templates/routes.ts"
 import { createTemplates } from "./templates/templates.ts"
+import { createUsage } from "./usage/usage.ts"
 import type { Ender } from "./users/ender.ts"
 import { createPurge } from "./users/purge.ts"
 import { userRoutes } from "./users/routes.ts"
@@ -143,9 +144,10 @@ export async function createApp(options: AppOptions): Promise<App> {
     runtime,
   })
   const templates = createTemplates({ db, clock, builtIn: builtInTemplates() })
+  const usage = createUsage(db, clock)
   const agents = createAgents({
     ...{ db, clock, log, keys, users, models, templates, secrets, sandboxes, enders },
-    takesChats: async () => !draining && !pause.paused(),
+    takesChats: async ({ id, limits }) => !draining && !pause.paused() && !(await usage.isSpent(id, limits)),
   })
   const storage = createStorage({
     now: clock.now,

@@ -3,7 +3,7 @@ import { nanoPerToken } from "./money.ts"
 import type { Amount, Dimension } from "./reservations.ts"
 
 /** A call's `max_tokens` is lowered to what is left, but not below this: a shorter answer would be of no use. */
-const LEAST_MAX_TOKENS = 256
+export const LEAST_MAX_TOKENS = 256
 
 export interface Shortage {
   fits: false
