@@ -9,7 +9,7 @@ import * as answers from "./guest-answers.ts"
 import { openGuestLink } from "./guest-link.ts"
 import { acceptTunnels } from "./tunnels.ts"
 
-const HELLO_MS = 15_000
+const HELLO_MS = 30_000
 /** A cancelled call is answered by then, or the guest is given up. */
 const CANCEL_MS = 5_000
 /** After a command's own time limit, so long may its end take. */

@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os"
 import type { Duplex } from "node:stream"
 import { AppError, messageOf } from "../lib/errors.ts"
 import type { Logger } from "../lib/log.ts"
@@ -63,6 +64,7 @@ interface Entry {
 }
 
 const OPEN_MS = 30_000
+const NEVER = new AbortController().signal
 const PLACE_MS = 60_000
 
 export function createPool({ driver, log, idleMs, maxOpen, maxOpenPerUser, serveEgress }: PoolOptions): Pool {
@@ -71,6 +73,8 @@ export function createPool({ driver, log, idleMs, maxOpen, maxOpenPerUser, serve
   const refused = new Set<string>()
   const watched = new Map<string, WatchedSandbox>()
   let stopping = false
+  /** Starting is work for the processor: a hundred at once would each take a hundred times as long. */
+  const starts = createFairGate({ total: 2 * availableParallelism(), perUser: availableParallelism() })
   const gate = createFairGate({ total: maxOpen, perUser: maxOpenPerUser, onBlocked: evict })
 
   /** Frees a place for whoever waits: of the sandboxes that do nothing the one used longest ago. */
@@ -138,6 +142,7 @@ export function createPool({ driver, log, idleMs, maxOpen, maxOpenPerUser, serve
   }
 
   async function openGuest(spec: SandboxSpec): Promise<OpenGuest> {
+    const leaveStarts = await starts.enter(spec.userId, NEVER)
     try {
       const stream = await driver.open(spec, AbortSignal.timeout(OPEN_MS))
       const tunnelled = spec.network === "egress" ? (tunnel: Duplex) => serveEgress(spec, tunnel) : undefined
@@ -149,6 +154,8 @@ export function createPool({ driver, log, idleMs, maxOpen, maxOpenPerUser, serve
         throw new HandsError("unavailable", error.message)
       log.error("a sandbox could not be opened", { agent: spec.id, error })
       throw new HandsError("unavailable", "the sandbox could not be opened")
+    } finally {
+      leaveStarts()
     }
   }
 
