@@ -20,9 +20,8 @@ import type { AgentSecrets, Sandboxes } from "./sandboxes/sandboxes.ts"
 import type { Secrets } from "./secrets/secrets.ts"
 import type { PromptSkill } from "./skills/prompt.ts"
 import type { Templates } from "./templates/templates.ts"
-import { createBudgets } from "./usage/budgets.ts"
 import { usageRoutes } from "./usage/routes.ts"
-import { createUsage } from "./usage/usage.ts"
+import { createBudgets, createUsage } from "./usage/usage.ts"
 
 /** The part of the skills that a chat needs; null while there are none. */
 export interface ChatSkills {

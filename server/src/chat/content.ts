@@ -12,7 +12,6 @@ export interface Conversation {
 }
 
 export type ConversationMessage = Extract<TranscriptMessage, { role: "user" | "assistant" }>
-export type UserMessage = Extract<TranscriptMessage, { role: "user" }>
 
 type ContentPart = Exclude<Content, string>[number]
 type ImagePart = Extract<ContentPart, { type: "image" }>

@@ -1,7 +1,7 @@
 import type { Step } from "../db/database.ts"
 import type { RunHandle, RunHost } from "../runtime/client.ts"
 import type { RunOutcome, RunSpec } from "../runtime/protocol.ts"
-import type { Payer, Reservation } from "../usage/budgets.ts"
+import type { Payer, Reservation } from "../usage/usage.ts"
 import { createFeed, type Feed } from "./feed.ts"
 import type { ChatParts } from "./parts.ts"
 import { createRecorder } from "./recorder.ts"

@@ -2,9 +2,7 @@ import type { Limits } from "@autonomis/contract/plans.ts"
 import type { Step } from "../db/database.ts"
 import { AppError } from "../lib/errors.ts"
 import { ids } from "../lib/ids.ts"
-import { NO_USAGE } from "../runtime/usage.ts"
-import { dayOf } from "../usage/calendar.ts"
-import { addToDay } from "../usage/store.ts"
+import { countRun } from "../usage/usage.ts"
 import type { Kept } from "./attachments.ts"
 import { type ConversationMessage, titleOf } from "./content.ts"
 import { type RunIdentity, startedData } from "./live-run.ts"
@@ -117,16 +115,15 @@ export async function insertRun(
 
 /** What goes with a run's beginning: its messages, the session's snapshot, the day's count, the first event. */
 function beginSteps(
-  { db, clock, runs, sessions }: ChatParts,
+  { db, runs, sessions }: ChatParts,
   run: RunIdentity,
   { resolved, snapshot }: Prepared,
   session: SessionRow | null,
   kept: Kept<ConversationMessage>,
   now: number,
 ): Step[] {
-  const key = { ...run, model: resolved.model, day: dayOf(clock.now()) }
   const steps: Step[] = [
-    addToDay(db, key, { usage: NO_USAGE, platformPays: false, runs: 1 }),
+    countRun(db, { ...run, model: resolved.model }, now),
     runs.event(run, firstEventId(run.epoch) + 1, "run.started", startedData(run), now),
   ]
   if (run.session === null) return steps

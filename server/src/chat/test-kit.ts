@@ -13,7 +13,7 @@ import { type Hands, HandsError } from "../runtime/hands.ts"
 import type { RunOutcome, RunSpec } from "../runtime/protocol.ts"
 import type { AssistantMessage, RunUsage } from "../runtime/transcript.ts"
 import { NO_USAGE } from "../runtime/usage.ts"
-import { createBudgets } from "../usage/budgets.ts"
+import { createBudgets } from "../usage/usage.ts"
 import { type Chat, createChat, type Submission } from "./chat.ts"
 import type { ChatPorts, RunLogEntry } from "./ports.ts"
 
