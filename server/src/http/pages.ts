@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto"
 import { readFile } from "node:fs/promises"
-import { createRequire } from "node:module"
 import { dirname } from "node:path"
+import { fileURLToPath } from "node:url"
 import type { Endpoint } from "@autonomis/contract/endpoint.ts"
 import type { FastifyReply, FastifyRequest } from "fastify"
 import { AppError } from "../lib/errors.ts"
@@ -126,7 +126,7 @@ export function createPages(options: PagesOptions): Pages {
   }
 }
 
-const uiFolder = (): string => dirname(createRequire(import.meta.url).resolve("swagger-ui-dist/package.json"))
+const uiFolder = (): string => dirname(fileURLToPath(import.meta.resolve("swagger-ui-dist/package.json")))
 
 /** Made when it is first asked for, so that the start does not pay for it. */
 function createReference({ endpoints, version, publicUrl }: PagesOptions): () => Promise<string> {

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto"
+import { hash } from "node:crypto"
 import { promisify } from "node:util"
 import { gzip } from "node:zlib"
 import type { FastifyReply, FastifyRequest } from "fastify"
@@ -17,7 +17,7 @@ export async function sendAnswer(answer: KeptAnswer, request: FastifyRequest, re
   if (body === null) return reply.send()
   if (!reply.hasHeader("Content-Type")) reply.type("application/json; charset=utf-8")
   if (reads && status === 200) {
-    const etag = `W/"${createHash("sha1").update(body).digest("base64url")}"`
+    const etag = `W/"${hash("sha1", body, "base64url")}"`
     reply.header("ETag", etag)
     if (matches(request.headers["if-none-match"], etag)) {
       reply.removeHeader("Content-Type")
