@@ -23,7 +23,7 @@ export const PAGES: readonly DashboardPage[] = [
   {
     name: "agent-templates",
     path: "/u/ada/agents/manager/templates",
-    ready: (page) => page.getByRole("textbox", { name: "SOUL.md" }),
+    ready: (page) => page.getByRole("tabpanel").getByRole("textbox", { name: "SOUL.md" }),
   },
   {
     name: "agent-files",
