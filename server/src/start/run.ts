@@ -54,6 +54,7 @@ async function start(): Promise<void> {
     clock: systemClock,
     log,
     publicUrl: () => publicUrl,
+    ...(config.accessLog ? { accessLog: (lines: string) => process.stderr.write(lines) } : {}),
     checkAnswers: process.argv.includes("--check-answers"),
     beforeSandboxTest: (isMissing, signal) =>
       provideBubblewrap({ isMissing, say, signal, env: process.env, isRoot: process.getuid?.() === 0 }),
