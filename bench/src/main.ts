@@ -12,6 +12,7 @@ const SECTIONS: Record<string, () => Promise<Row[]>> = {
   hostile: async () => (await import("./hostile.ts")).benchHostile(),
   api: async () => (await import("./api.ts")).benchApi(),
   sandbox: async () => (await import("./sandbox.ts")).benchSandbox(),
+  neighbours: async () => (await import("./neighbours.ts")).benchNeighbours(),
   dashboard: async () => (await import("./dashboard.ts")).benchDashboard(),
   skills: async () => (await import("./skills.ts")).benchSkills(),
 }

@@ -142,6 +142,8 @@ export function createPool({ driver, log, idleMs, maxOpen, maxOpenPerUser, serve
   }
 
   async function openGuest(spec: SandboxSpec): Promise<OpenGuest> {
+    // That may include an installation, which takes longer than an opening may.
+    await driver.selfTest(NEVER)
     const leaveStarts = await starts.enter(spec.userId, NEVER)
     try {
       const stream = await driver.open(spec, AbortSignal.timeout(OPEN_MS))

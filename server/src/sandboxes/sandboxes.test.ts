@@ -203,10 +203,11 @@ test("new limits count from the next command on", () =>
     assert.equal((await bash(changed, "ls; pgrep -f 'sleep 70[.]7'")).output, "file\n")
   }))
 
-test("without bubblewrap a call answers with one sentence that names the cure", async () => {
+test("without bubblewrap a call answers with one sentence that names the cure, and works once it is installed", async () => {
+  let installed = false
   const { createBubblewrapDriver } = await import("./drivers/bubblewrap/bubblewrap.ts")
   await using folder = await temporaryFolder()
-  await using driver = createBubblewrapDriver({ dataDir: folder.path, log: silentLogger, isInstalled: () => false })
+  await using driver = createBubblewrapDriver({ dataDir: folder.path, log: silentLogger, isInstalled: () => installed })
   const report = await driver.selfTest(anySignal())
   assert.equal(report.usable, false)
   assert.match(report.problem ?? "", /apt-get install bubblewrap/)
@@ -215,6 +216,10 @@ test("without bubblewrap a call answers with one sentence that names the cure", 
     (error) => error instanceof AppError && error.code === "sandbox_unavailable",
   )
   await driver.files(specOf()).write("still", Buffer.from("x"), { maxBytes: 5 }, anySignal())
+  installed = true
+  const guest = await driver.open(specOf(), anySignal())
+  guest.stream.destroy()
+  await guest.ended
 })
 
 test("closing everything ends what runs and refuses what comes", () =>

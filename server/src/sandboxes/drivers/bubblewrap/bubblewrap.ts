@@ -161,7 +161,10 @@ export function createBubblewrapDriver(options: BubblewrapOptions): SandboxDrive
     async open(spec, signal) {
       const open = running.get(spec.id)
       if (open !== undefined) return open
-      const { usable, problem } = await driver.selfTest(signal)
+      const first = await driver.selfTest(signal)
+      // Installed since it was looked for: no restart is needed.
+      const { usable, problem } =
+        first.problem === MISSING && isInstalled() ? await driver.selfTest(signal, true) : first
       if ((!usable && weakened.openAnyway !== true) || ground === null)
         throw new AppError("sandbox_unavailable", problem ?? "no sandbox can be opened")
       await workspaces.prepare(spec)

@@ -1,0 +1,72 @@
+import { mkdtemp, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { silentLogger } from "../../server/src/lib/log.ts"
+import { createRedactor } from "../../server/src/lib/redact.ts"
+import type { Hands } from "../../server/src/runtime/hands.ts"
+import { createSandboxes } from "../../server/src/sandboxes/sandboxes.ts"
+import type { Row } from "./rows.ts"
+
+const MIB = 1024 * 1024
+const NO_SECRETS = { env: {}, redactor: createRedactor([]) }
+
+/** What one tenant may do to hold up another; each for as long as the neighbour is measured. */
+const ATTACKS: Record<string, string> = {
+  "a fork bomb": "bomb() { bomb | bomb & }; bomb; sleep 600",
+  "a memory bomb": "while :; do tail /dev/zero; done",
+  "four processor hogs": "for i in 1 2 3 4; do (while :; do :; done) & done; wait",
+  "a flood of output": "yes",
+  "a flood of files": "i=0; while :; do : > f$((i++)); done",
+  "a flood of disk": "while :; do head -c 100M /dev/zero > big; done",
+}
+
+/** p99 of another tenant's warm tool call under each attack, over its p99 in quiet. */
+export async function benchNeighbours(calls = 150): Promise<Row[]> {
+  const dataDir = await mkdtemp(join(tmpdir(), "autonomis-bench-"))
+  const sandboxes = createSandboxes({ kind: "bubblewrap", dataDir, log: silentLogger })
+  const signal = AbortSignal.timeout(1_800_000)
+  const limits = { memoryBytes: 512 * MIB, cpus: 1, pids: 256, storageBytes: 256 * MIB }
+  const handsOf = (id: string, hostUid: number) =>
+    sandboxes.hands(
+      { id, userId: `usr_${id}`, hostUid, limits, network: "none", readOnlyMounts: [] },
+      { secrets: async () => NO_SECRETS },
+    )
+  try {
+    const report = await sandboxes.selfTest(signal)
+    if (!report.usable) throw new Error(report.problem ?? "the sandbox cannot be used")
+    const victim = handsOf("victim", 900_011)
+    const rows: Row[] = []
+    for (const [name, command] of Object.entries(ATTACKS)) {
+      const quiet = await p99Of(victim, calls, signal)
+      const attacker = handsOf("attacker", 900_012)
+      const stop = new AbortController()
+      const attack = attacker.exec({ command, timeoutMs: 600_000 }, () => {}, stop.signal).catch(() => null)
+      await new Promise((resolve) => setTimeout(resolve, 1_000))
+      const noisy = await p99Of(victim, calls, signal)
+      stop.abort()
+      await attack
+      await sandboxes.stop("attacker")
+      rows.push({
+        name: `neighbours: tool call p99 under ${name}, × quiet`,
+        median: noisy / quiet,
+        unit: "×",
+        limit: 2,
+      })
+    }
+    return rows
+  } finally {
+    await sandboxes[Symbol.asyncDispose]()
+    await rm(dataDir, { recursive: true, force: true })
+  }
+}
+
+async function p99Of(hands: Hands, calls: number, signal: AbortSignal): Promise<number> {
+  const times: number[] = []
+  for (let i = 0; i < calls; i++) {
+    const start = performance.now()
+    await hands.exec({ command: "true" }, () => {}, signal)
+    times.push(performance.now() - start)
+  }
+  times.sort((a, b) => a - b)
+  return times[Math.floor(times.length * 0.99)] ?? Number.NaN
+}
