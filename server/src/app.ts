@@ -12,6 +12,7 @@ import { createFiles } from "./files/files.ts"
 import { fileRoutes } from "./files/routes.ts"
 import { createStorage } from "./files/storage.ts"
 import { keptBytes } from "./files/store.ts"
+import { createAccessLog } from "./http/access-log.ts"
 import type { Route } from "./http/endpoint.ts"
 import { healthRoutes } from "./http/health.ts"
 import { createIdempotency } from "./http/idempotency.ts"
@@ -71,6 +72,8 @@ export interface AppOptions {
   beforeSandboxTest?: (isMissing: () => boolean, signal: AbortSignal) => Promise<void>
   /** Compare each answer with the contract (tests and development). */
   checkAnswers?: boolean
+  /** Where a line for every answer goes, in JSON; left out: nowhere. */
+  accessLog?: (lines: string) => void
 }
 
 export interface App extends AsyncDisposable {
@@ -111,7 +114,13 @@ export async function createApp(options: AppOptions): Promise<App> {
     }
   }
   const plans = createPlans(config.plans ?? BUILT_IN_PLANS)
-  const keys = createKeys({ db, clock, plans, log })
+  const keys = createKeys({
+    ...{ db, clock, plans, log },
+    heard(userId) {
+      const failed = (error: unknown) => log.error("what a user runs here could not be stopped", { userId, error })
+      users.followUp(userId).catch(failed)
+    },
+  })
   const sandboxes = createSandboxes({
     kind: config.sandbox,
     dataDir: config.dataDir,
@@ -212,6 +221,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     ...logRoutes(logs),
     ...platformRoutes({ status, pause, signIn, limits, publicUrl: options.publicUrl }),
   ]
+  const accessLog = options.accessLog ? createAccessLog(options.accessLog, clock.now) : null
   const server = buildServer({
     // The gateway speaks another protocol: it stands beside the API and is not in its reference.
     routes: [...routes, ...gatewayRoutes],
@@ -229,6 +239,7 @@ export async function createApp(options: AppOptions): Promise<App> {
       dashboardDir: fileURLToPath(new URL("../../dashboard/dist", import.meta.url)),
     }),
     checkAnswers: options.checkAnswers ?? false,
+    ...(accessLog ? { accessLog } : {}),
   })
   const connections = closable(server)
   return {
@@ -256,6 +267,7 @@ export async function createApp(options: AppOptions): Promise<App> {
       await chat[Symbol.asyncDispose]()
       closeAllSse()
       await connections.close(CLOSE_MS)
+      accessLog?.[Symbol.dispose]()
       await idempotency[Symbol.asyncDispose]()
       await pause[Symbol.asyncDispose]()
       await logs[Symbol.asyncDispose]()

@@ -63,9 +63,11 @@ export interface KeysOptions {
   clock: Clock
   plans: PlanTable
   log: Logger
+  /** A server has changed keys or the state of this user; told also of our own changes where servers share a database. */
+  heard?: (userId: string) => void
 }
 
-export function createKeys({ db, clock, plans, log }: KeysOptions): Keys {
+export function createKeys({ db, clock, plans, log, heard }: KeysOptions): Keys {
   const store = keyStore(db)
   let adminHash = ""
 
@@ -86,7 +88,10 @@ export function createKeys({ db, clock, plans, log }: KeysOptions): Keys {
     return userId === null ? watch.all() : watch.changed(userId)
   }
   const notices = createNotices(db, {
-    changed: (userId) => void changed(userId).catch(failed),
+    changed(userId) {
+      changed(userId).catch(failed)
+      if (userId !== null) heard?.(userId)
+    },
     all: () => void changed(null).catch(failed),
   })
 

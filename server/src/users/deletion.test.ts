@@ -13,7 +13,7 @@ import type { Schema } from "../db/schema.ts"
 import { createKeys } from "../keys/keys.ts"
 import { silentLogger } from "../lib/log.ts"
 import { createPlans } from "../plans/plans.ts"
-import { createUsers } from "./users.ts"
+import { createUsers, type Ender } from "./users.ts"
 
 /** Every table that may hold a row of a user, but for the audit, which is the platform's record. */
 const TABLES: Record<Exclude<UserTable, "audit"> | "idempotency", true> = {
@@ -52,7 +52,7 @@ async function richUser(app: TestApp, db: Database): Promise<{ id: string; key: 
   return { id, key, agentKey }
 }
 
-forEachDatabase((_name, open) => {
+forEachDatabase((name, open) => {
   test("a deleted user is gone with everything, and the name is free for someone new", async () => {
     const db = await open()
     await using app = await startApp(db)
@@ -166,4 +166,33 @@ forEachDatabase((_name, open) => {
       [{ user_id: "", platform_cost_nano: 13 }],
     )
   })
+
+  if (name === "postgres")
+    test("a deletion on one server stops what the user runs on the others that share the database", async () => {
+      const db = await open()
+      const other = await db.another()
+      const clock = { now: () => Date.now() }
+      const plans = createPlans()
+      const purge = { stopUser: async () => {}, kick() {} }
+      const ended: string[] = []
+      const ender: Ender = {
+        endUser: async (userId) => void ended.push(`end ${userId}`),
+        suspendUser: async (userId) => void ended.push(`suspend ${userId}`),
+      }
+      const log = silentLogger
+      await using keysHere = createKeys({ db, clock, plans, log })
+      const here = createUsers({ db, clock, plans, keys: keysHere, purge, enders: [] })
+      await using keysThere = createKeys({ db: other, clock, plans, log, heard: (id) => void there.followUp(id) })
+      const there = createUsers({ db: other, clock, plans, keys: keysThere, purge, enders: [ender] })
+      const origin = { actor: "admin", ip: null, requestId: "req_1" }
+      await here.create({ user: "ada" }, origin)
+      const ada = (await here.byName("ada")) ?? assert.fail()
+      // Notices are lost until the other server's ear is up.
+      await until(async () => {
+        await here.setState(ada, "suspended", undefined, origin)
+        return ended.includes(`suspend ${ada.id}`)
+      }, "the other server to hear of the suspension")
+      await here.delete(ada, origin)
+      await until(() => ended.includes(`end ${ada.id}`), "the other server to hear of the deletion")
+    })
 })

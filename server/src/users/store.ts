@@ -42,6 +42,12 @@ export function userStore(db: Database) {
       return row === undefined || row.state === "deleting" ? null : row
     },
 
+    /** Null when nothing is left of the user. */
+    async stateOf(userId: string) {
+      const row = await db.read.selectFrom("users").select("state").where("id", "=", userId).executeTakeFirst()
+      return row?.state ?? null
+    },
+
     async planOf(userId: string) {
       return (await planOf(userId))[0] ?? null
     },

@@ -57,6 +57,8 @@ export interface Users {
    * the files are out of reach. Rows and files are removed after that.
    */
   delete(user: UserRef, origin: Origin): Promise<void>
+  /** Another server may have suspended or deleted the user: stops here too what may no longer go on. */
+  followUp(userId: string): Promise<void>
   /** Null when the user is gone or going. */
   limits(userId: string): Promise<Limits | null>
   tiersInUse(): Promise<string[]>
@@ -186,6 +188,14 @@ export function createUsers({ db, clock, plans, keys, purge, enders }: UsersOpti
       ])
       await purge.stopUser(user.id)
       purge.kick()
+    },
+
+    async followUp(userId) {
+      const state = await store.stateOf(userId)
+      if (state === "active") return
+      await askEnders(enders, (ender) =>
+        state === "suspended" ? ender.suspendUser?.(userId) : ender.endUser?.(userId),
+      )
     },
 
     async limits(userId) {
