@@ -42,6 +42,7 @@ export interface AppSetup {
   clock?: Clock
   masterKey?: Uint8Array
   adminKey?: string
+  accessLog?: (lines: string) => void
   /** An existing one is not removed. */
   dataDir?: string
   /** Each call comes from another address, so that many wrong keys are not held to be an attack. */
@@ -69,6 +70,7 @@ export async function startApp(db: Database, setup: AppSetup = {}): Promise<Test
     masterKey: setup.masterKey ?? randomBytes(32),
     publicUrl: () => config.publicUrl ?? url,
     checkAnswers: true,
+    ...(setup.accessLog ? { accessLog: setup.accessLog } : {}),
   })
   url = await app.server.listen({ host: "127.0.0.1", port: 0 })
   app.start()

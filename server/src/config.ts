@@ -34,6 +34,8 @@ export interface Config {
   clawhubUrl: string
   /** Null: the built-in plans. */
   plans: Plans | null
+  /** Write a line for every answer to the server's log. */
+  accessLog: boolean
   /** How long log rows are kept. */
   logDays: number
   /** How much of its log each account keeps. */
@@ -55,7 +57,7 @@ type Environment = Record<string, string | undefined>
 
 const SETTINGS = [
   "HOST PORT PUBLIC_URL TRUSTED_PROXIES CORS_ORIGINS DATA_DIR ADMIN_KEY MASTER_KEY SANDBOX SANDBOX_IDLE_SECONDS",
-  "SANDBOX_MAX_OPEN WORKERS DEFAULT_MODEL DEMO PLATFORM_USD_PER_DAY CLAWHUB_URL PLANS_FILE LOG_DAYS LOG_MIB",
+  "SANDBOX_MAX_OPEN WORKERS DEFAULT_MODEL DEMO PLATFORM_USD_PER_DAY CLAWHUB_URL PLANS_FILE LOG_DAYS LOG_MIB ACCESS_LOG",
 ]
 const KNOWN = new Set(SETTINGS.flatMap((line) => line.split(" ")).map((name) => `AUTONOMIS_${name}`))
 const NOT_YET = new Set(["AUTONOMIS_DISK_RESERVE"])
@@ -122,6 +124,7 @@ function readSettings(env: Environment, cwd: string, secrets: Secrets): Config {
     platformUsdPerDay: amount(env, "AUTONOMIS_PLATFORM_USD_PER_DAY"),
     clawhubUrl: webAddress(env, "AUTONOMIS_CLAWHUB_URL") ?? "https://clawhub.ai",
     plans: plansFile(env, cwd),
+    accessLog: (choice(env, "AUTONOMIS_ACCESS_LOG", ["on", "off"]) ?? "on") === "on",
     logDays: whole(env, "AUTONOMIS_LOG_DAYS", 1, 3650) ?? 30,
     logMib: whole(env, "AUTONOMIS_LOG_MIB", 1, 4096) ?? 16,
   }

@@ -2,6 +2,7 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import { AppError } from "../lib/errors.ts"
 import { ids } from "../lib/ids.ts"
 import type { Logger } from "../lib/log.ts"
+import type { AccessLog } from "./access-log.ts"
 import { type Admitted, admit } from "./admit.ts"
 import { leaveBodies, readJsonBodies } from "./bodies.ts"
 import { clientAddress } from "./client-address.ts"
@@ -31,6 +32,8 @@ export interface ServerOptions {
   corsOrigins?: readonly string[]
   /** Compare each answer with the contract. */
   checkAnswers?: boolean
+  /** Told of every answer. */
+  accessLog?: AccessLog
   /** Answers what is no endpoint and needs no key (reference, dashboard); false when it has nothing there. */
   pages?: Pages
   timeouts?: Partial<Timeouts>
@@ -140,7 +143,8 @@ interface Entrance extends ServerOptions {
 
 /** Everything before the body, in the contract's order: 401, 404 of user and agent, 403, 404 and 405 of the route. */
 async function enter(entrance: Entrance, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
-  const { directory, at } = entrance
+  const { directory, at, accessLog } = entrance
+  if (accessLog) reply.raw.once("close", () => accessLog.record(request, reply))
   const url = request.raw.url ?? "/"
   const path = pathOf(url)
   const route = request.routeOptions.config.route?.endpoint ?? null

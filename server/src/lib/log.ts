@@ -17,10 +17,15 @@ export function jsonLogger(write: (line: string) => void, now: () => number, lea
   const order: LogLevel[] = ["debug", "info", "warn", "error"]
   const at = (level: LogLevel) => (message: string, fields?: LogFields) => {
     if (order.indexOf(level) < order.indexOf(least)) return
-    const line = JSON.stringify({ time: new Date(now()).toISOString(), level, message, ...fields }, plain)
-    write(`${line.replace(UNSAFE, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`)}\n`)
+    write(oneJsonLine({ time: new Date(now()).toISOString(), level, message, ...fields }))
   }
   return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") }
+}
+
+/** A value as one line of JSON, its end included. */
+export function oneJsonLine(value: object): string {
+  const json = JSON.stringify(value, plain)
+  return `${json.replace(UNSAFE, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`)}\n`
 }
 
 function plain(_key: string, value: unknown): unknown {

@@ -40,6 +40,30 @@ test("a line of the server's own log is one line of JSON, whatever is in it", ()
 })
 
 forEachDatabase((_name, open) => {
+  test("every answer's request id is found in the log, and nothing of a query or a key", async () => {
+    await using db = await open()
+    let log = ""
+    await using app = await startApp(db, {
+      accessLog: (lines) => {
+        log += lines
+      },
+    })
+    const answers = [
+      await app.call("GET", "/users?q=private-thing"),
+      await app.call("GET", "/users", { key: "atn_user_secret" }),
+      await app.call("POST", "//%zz\u009b", { key: null }),
+      await app.call("GET", "//health", { key: null }),
+    ]
+    for (const { headers, status } of answers) {
+      const id = headers.get("x-request-id") ?? "?"
+      await until(() => log.includes(id), `${id} to be in the log`)
+      const line = JSON.parse(log.split("\n").find((one) => one.includes(id)) ?? "")
+      assert.deepEqual([line.status, line.message], [status, "request"])
+    }
+    assert.doesNotMatch(log, /private-thing|secret|[^\x20-\x7e\n]/)
+    assert.ok(!log.includes(app.adminKey))
+  })
+
   test("signing in with a key of any kind gives a cookie that counts as the key and dies with it", async () => {
     await using db = await open()
     await using app = await startApp(db)
