@@ -166,6 +166,22 @@ test("an answer can be stopped, and a question edited and sent again", async () 
   assert.equal(await page.getByRole("article").count(), 1)
 })
 
+test("an answer that cannot be had says why, also after a reload, and can be asked for again", async () => {
+  const { page } = await browser.open()
+  await signIn(page, await account("nokey"))
+  const config = (model: string | null) => server.call("PATCH", "/users/nokey/agents/manager/config", { model })
+  const { models } = (await server.call("GET", "/users/nokey/models")).body
+  const other = models.find((m: { available: boolean }) => !m.available)
+  assert.equal((await config(other.id)).status, 200)
+  await say(page, "Are you there?")
+  await page.getByText(/is not set/).waitFor()
+  await page.getByText("Are you there?").first().waitFor()
+  assert.equal((await config("demo/demo")).status, 200)
+  await page.getByRole("button", { name: /^(Send again|Answer again)$/ }).click()
+  await answers(page).waitFor()
+  assert.equal(await page.getByRole("article").count(), 1)
+})
+
 test("a sign-in that ended asks again and goes on where it was", async () => {
   const key = await account("expired")
   const { page } = await browser.open()

@@ -451,6 +451,7 @@ export const t = {
     forecastHint: "tokens at the end of the month",
     overLimit: "over the limit before the month ends",
     noLimit: "no limit",
+    estimated: "in part estimated",
     ofLimit: (percent: number, limit: string) => `${percent}% of ${limit}`,
     emptyTitle: "Nothing used in this month",
     emptyText: "What your agents use appears here as soon as they answer.",

@@ -1,4 +1,5 @@
 import { ActionIcon, Badge, Button, Group, Loader, Text, Textarea, Tooltip } from "@mantine/core"
+import { useQuery } from "@tanstack/react-query"
 import { memo, useState } from "react"
 import { explain } from "../api.ts"
 import { t } from "../texts.ts"
@@ -10,6 +11,7 @@ import type { Live } from "./live.ts"
 import { Markdown } from "./markdown.tsx"
 import { ToolCard } from "./tool-card.tsx"
 import type { Part, Turn } from "./turns.ts"
+import { failureKey, type RunFailure } from "./use-conversation.ts"
 
 interface Actions {
   /** Cuts the conversation at this turn and asks again, with another text if one is given. */
@@ -67,7 +69,8 @@ export const TurnView = memo(function TurnView({
         </div>
       ) : null}
       {live ? <Trouble live={live} turn={turn} actions={actions} /> : null}
-      {!running && turn.parts.length > 0 ? (
+      {!running && live === undefined && turn.runId !== null ? <EndedBadly runId={turn.runId} /> : null}
+      {!running && (turn.parts.length > 0 || (last && live === undefined)) ? (
         <Group gap={4} className="at-answer-foot">
           {answer ? <CopyIcon text={answer} label={t.chat.copyAnswer} /> : null}
           {last && turn.messageId && turn.question?.images.length === 0 ? (
@@ -122,10 +125,16 @@ function Trouble({ live, turn, actions }: { live: Live; turn: Turn; actions: Act
         </Group>
       </div>
     )
-  return end?.kind === "error" ? <EndedBadly code={end.code} error={end.error} /> : null
+  return end?.kind === "error" ? <Reason code={end.code} error={end.error} /> : null
 }
 
-export function EndedBadly({ code, error }: { code: string; error: string }) {
+/** How a stored run ended, if it was seen to end without an answer. */
+function EndedBadly({ runId }: { runId: string }) {
+  const { data } = useQuery<RunFailure | null>({ queryKey: failureKey(runId), queryFn: () => null, enabled: false })
+  return data ? <Reason code={data.code} error={data.error} /> : null
+}
+
+function Reason({ code, error }: RunFailure) {
   if (code === "cancelled")
     return (
       <Text size="sm" c="dimmed" role="status">

@@ -7,10 +7,19 @@ import { type RunUsage, type Turn, turnsOf } from "./turns.ts"
 
 export const usageKey = (runId: string) => ["run-usage", runId]
 
+/** Why a run has no answer; null when it has one. Known of those runs that this page saw end. */
+export interface RunFailure {
+  error: string
+  code: string
+}
+export const failureKey = (runId: string) => ["run-failure", runId]
+
 export const liveRuns = createLiveRuns(api, async ({ user, agent, session }, live) => {
   const { runId, usage } = live.answer
   if (runId !== null && usage !== null) queryClient.setQueryData<RunUsage>(usageKey(runId), usage)
   if (runId !== null) ended.add(runId)
+  if (runId !== null && live.answer.end?.kind === "error")
+    queryClient.setQueryData<RunFailure>(failureKey(runId), live.answer.end)
   await Promise.all([
     queryClient.invalidateQueries({ queryKey: sessionQuery(user, agent, session).queryKey }),
     queryClient.invalidateQueries({ queryKey: sessionsQuery(user, agent).queryKey }),
@@ -42,6 +51,7 @@ export function useConversation({ user, agent, session }: Place, saved: boolean)
       if (run.state === "queued" || run.state === "running") return liveRuns.attach(place, lastRun)
       ended.add(lastRun)
       queryClient.setQueryData(runQuery(place.user, place.agent, lastRun).queryKey, run)
+      if (run.error) queryClient.setQueryData<RunFailure>(failureKey(lastRun), run.error)
       if (run.result) queryClient.setQueryData<RunUsage>(usageKey(lastRun), run.result.usage)
     }
     look().catch(() => undefined)

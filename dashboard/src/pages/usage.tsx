@@ -89,7 +89,13 @@ function Report({ report, now, current }: { report: UsageReport; now: Date; curr
             </>
           )}
         </Figure>
-        <Figure label={t.usage.cost} value={usd(cost)} />
+        <Figure label={t.usage.cost} value={usd(cost)}>
+          {report.estimated ? (
+            <Text size="sm" c="dimmed">
+              {t.usage.estimated}
+            </Text>
+          ) : null}
+        </Figure>
         <Figure label={t.usage.runs} value={count(runs)} />
         {forecast === null ? null : (
           <Figure label={t.usage.forecast} value={compact(forecast)}>
