@@ -7,6 +7,7 @@ import { StartError } from "../lib/start-error.ts"
 import { lockDataFolder, prepareDataFolder } from "./data-folder.ts"
 import { listen } from "./listen.ts"
 import { ownKeys } from "./own-keys.ts"
+import { patientStderr } from "./patient-stderr.ts"
 import { provideBubblewrap } from "./provide-sandbox.ts"
 import { listenForSignals } from "./signals.ts"
 
@@ -54,7 +55,7 @@ async function start(): Promise<void> {
     clock: systemClock,
     log,
     publicUrl: () => publicUrl,
-    ...(config.accessLog ? { accessLog: (lines: string) => process.stderr.write(lines) } : {}),
+    ...(config.accessLog ? { accessLog: patientStderr() } : {}),
     checkAnswers: process.argv.includes("--check-answers"),
     beforeSandboxTest: (isMissing, signal) =>
       provideBubblewrap({ isMissing, say, signal, env: process.env, isRoot: process.getuid?.() === 0 }),
