@@ -16,6 +16,8 @@ export interface UnderWay {
 
 export interface Feed {
   readonly lastId: number
+  /** Characters that the ring holds, about. */
+  readonly size: number
   readonly underWay: UnderWay
   /** Gives an id to an event that only later readers get (from the database), because live ones have seen it in parts. */
   skip(): number
@@ -80,6 +82,9 @@ export function createFeed(before: number, ringSize = RING_SIZE): Feed {
   return {
     get lastId() {
       return lastId
+    },
+    get size() {
+      return ringBytes
     },
     underWay,
     skip() {

@@ -229,7 +229,8 @@ forEachDatabase((name, open) => {
     await using app = await startApp(db)
     await withAgent(app)
     const gone = new AbortController()
-    const asked = app.call("POST", `${A}/chat`, { body: slow, signal: gone.signal }).catch(() => null)
+    const headers = { "Idempotency-Key": "again" }
+    const asked = app.call("POST", `${A}/chat`, { body: slow, headers, signal: gone.signal }).catch(() => null)
     await until(
       async () =>
         (await db.kysely.selectFrom("run_events").select("type").execute()).some(({ type }) => type === "tool.started"),
@@ -242,6 +243,15 @@ forEachDatabase((name, open) => {
       return row?.finished_at ? row : null
     }, "the run has ended")
     assert.equal(run.state, "cancelled")
+
+    // Who comes again with the same key starts anew: no answer had reached them.
+    const second = app.call("POST", `${A}/chat`, { body: slow, headers })
+    const next = await until(async () => {
+      const rows = await db.kysely.selectFrom("runs").select(["id", "state"]).orderBy("created_at").execute()
+      return rows[1]?.state === "running" ? rows[1] : null
+    }, "the second run")
+    await app.call("POST", `${A}/runs/${next.id}/cancel`)
+    assert.equal((await second).body.code, "cancelled")
   })
 
   test("a stream's run waits for its reader as long as was agreed, and the reader misses nothing", async () => {

@@ -12,6 +12,9 @@ export interface Sink {
   readonly closed: AbortSignal
 }
 
+/** What a reader needs of a run: that of a live one, or what is left of one that has just ended. */
+export type Followed = Pick<LiveRun, "id" | "feed" | "state" | "flushed" | "attach">
+
 const PAGE = 200
 /** How often a run of another server is looked at. */
 const LOOK_EVERY_MS = 200
@@ -21,7 +24,7 @@ const NOTE_EVERY_MS = 1000
 const isLast = (event: string) => event === "done" || event === "error"
 
 /** What came after `after`, then what comes. A reader whom the ring still covers misses nothing. */
-export async function followLive(runs: RunStore, run: LiveRun, after: number, sink: Sink): Promise<void> {
+export async function followLive(runs: RunStore, run: Followed, after: number, sink: Sink): Promise<void> {
   const { feed } = run
   const detach = run.attach()
   sink.closed.addEventListener("abort", detach, { once: true })
@@ -57,7 +60,7 @@ export async function followLive(runs: RunStore, run: LiveRun, after: number, si
 }
 
 /** A reader who has seen the last event and asks again is told that there is no more. */
-const hasConcluded = (run: LiveRun, from: number) => run.state === "ended" && from >= run.feed.lastId
+const hasConcluded = (run: Followed, from: number) => run.state === "ended" && from >= run.feed.lastId
 
 /** A run that has ended, or that another server works at: its boundaries, as they are stored. */
 export async function followStored(parts: ChatParts, row: RunRow, after: number, sink: Sink): Promise<void> {

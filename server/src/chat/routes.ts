@@ -34,7 +34,10 @@ export function chatRoutes(chat: Chat): Route[] {
       if (signal.aborted) cancel()
       signal.addEventListener("abort", cancel, { once: true })
       try {
-        return answerOf(await run.ended)
+        const end = await run.ended
+        // Nobody hears this; but it frees the Idempotency-Key, so that a repeat is a new try.
+        if (signal.aborted && end.state !== "succeeded") throw new AppError("unavailable", "the client went away")
+        return answerOf(end)
       } finally {
         signal.removeEventListener("abort", cancel)
       }

@@ -4,7 +4,7 @@ import { iso } from "../lib/clock.ts"
 import { AppError } from "../lib/errors.ts"
 import type { LiveRun } from "./live-run.ts"
 import type { ChatParts } from "./parts.ts"
-import { followLive, followStored, type Sink } from "./readers.ts"
+import { type Followed, followLive, followStored, type Sink } from "./readers.ts"
 import { EVENTS_KEPT_MS } from "./retention.ts"
 import type { RunEnd, RunError, RunRow } from "./rows.ts"
 
@@ -23,17 +23,20 @@ export interface Runs {
 }
 
 const KEPT_MS = 60_000
-const KEPT_RUNS = 200
+const KEPT_CHARS = 8 * 1024 * 1024
 
 const noSuchRun = (): AppError => new AppError("not_found", "run not found")
 
 export function createRuns(parts: ChatParts, live: ReadonlyMap<string, LiveRun>): Runs {
   const { runs, clock } = parts
-  const recent = new Map<string, { run: LiveRun; timer: NodeJS.Timeout }>()
+  const recent = new Map<string, { run: Followed; timer: NodeJS.Timeout }>()
+  let keptChars = 0
 
   function forget(runId: string): void {
     const kept = recent.get(runId)
-    if (kept !== undefined) clearTimeout(kept.timer)
+    if (kept === undefined) return
+    clearTimeout(kept.timer)
+    keptChars -= kept.run.feed.size
     recent.delete(runId)
   }
   async function find(userId: string, agent: AgentRef, runId: string): Promise<RunRow> {
@@ -72,10 +75,13 @@ export function createRuns(parts: ChatParts, live: ReadonlyMap<string, LiveRun>)
     followOwn: (run, sink) => followLive(runs, run, 0, sink),
     keepForAWhile(run) {
       const timer = setTimeout(() => forget(run.id), KEPT_MS).unref()
-      recent.set(run.id, { run, timer })
-      for (const id of recent.keys()) {
-        if (recent.size <= KEPT_RUNS) break
-        forget(id)
+      // Only its events: the run itself holds a whole conversation.
+      const { id, feed } = run
+      recent.set(id, { run: { id, feed, state: "ended", flushed: async () => {}, attach: () => () => {} }, timer })
+      keptChars += feed.size
+      for (const oldest of recent.keys()) {
+        if (keptChars <= KEPT_CHARS) break
+        forget(oldest)
       }
     },
     close() {
