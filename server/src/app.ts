@@ -31,6 +31,7 @@ import { teeLogger } from "./logs/tee.ts"
 import { firstProvider } from "./models/first-provider.ts"
 import { createModels } from "./models/models.ts"
 import { modelRoutes } from "./models/routes.ts"
+import { testCall } from "./models/test-call.ts"
 import { BUILT_IN_PLANS, checkTiersInUse, createPlans } from "./plans/plans.ts"
 import { planRoutes } from "./plans/routes.ts"
 import { createPause } from "./platform/pause.ts"
@@ -44,7 +45,7 @@ import { closable } from "./start/close-server.ts"
 import { builtInTemplates } from "./templates/built-in.ts"
 import { templateRoutes } from "./templates/routes.ts"
 import { createTemplates } from "./templates/templates.ts"
-import { createUsage } from "./usage/usage.ts"
+import { createBudgets, createUsage } from "./usage/usage.ts"
 import type { Ender } from "./users/ender.ts"
 import { createPurge } from "./users/purge.ts"
 import { userRoutes } from "./users/routes.ts"
@@ -142,6 +143,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     ...(config.workers === null ? {} : { workers: config.workers }),
   })
   const secrets = createSecrets({ db, clock, masterKey: options.masterKey })
+  const budgets = createBudgets({ db, clock, limits: users.limits, platformUsdPerDay: config.platformUsdPerDay })
   const models = createModels({
     clock,
     log,
@@ -151,6 +153,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     firstProvider: await firstProvider(db, options.providers),
     userValues: secrets.providerValues,
     runtime,
+    testCall: (call, signal) => testCall({ db, budgets, runtime, owner: bootId }, call, signal),
   })
   const templates = createTemplates({ db, clock, builtIn: builtInTemplates() })
   const usage = createUsage(db, clock)
@@ -194,9 +197,8 @@ export async function createApp(options: AppOptions): Promise<App> {
     routes: chatRoutes,
     gatewayRoutes,
   } = wireChat({
-    ...{ db, clock, log, logs, bootId, runtime, models, templates, secrets, sandboxes },
+    ...{ db, clock, log, logs, bootId, runtime, budgets, models, templates, secrets, sandboxes },
     dataDir: config.dataDir,
-    platformUsdPerDay: config.platformUsdPerDay,
     skills: skills.skills,
     limits: users.limits,
     paused: pause.paused,

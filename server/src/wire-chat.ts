@@ -21,7 +21,7 @@ import type { Secrets } from "./secrets/secrets.ts"
 import type { PromptSkill } from "./skills/prompt.ts"
 import type { Templates } from "./templates/templates.ts"
 import { usageRoutes } from "./usage/routes.ts"
-import { createBudgets, createUsage } from "./usage/usage.ts"
+import { type Budgets, createUsage } from "./usage/usage.ts"
 
 /** The part of the skills that a chat needs; null while there are none. */
 export interface ChatSkills {
@@ -37,9 +37,9 @@ export interface ChatWiring {
   logs: Logs
   dataDir: string
   bootId: string
-  platformUsdPerDay: number | null
   limits(userId: string): Promise<Limits | null>
   runtime: Runtime
+  budgets: Budgets
   models: Models
   templates: Templates
   skills: ChatSkills | null
@@ -107,8 +107,7 @@ export function wireChat(wiring: ChatWiring): { chat: Chat; routes: Route[]; gat
     log: (entry) => logs.write(entry),
   }
 
-  const { runtime, log, dataDir } = wiring
-  const budgets = createBudgets({ db, clock, limits, platformUsdPerDay: wiring.platformUsdPerDay })
+  const { runtime, budgets, log, dataDir } = wiring
   const owner = { server: serverId(dataDir), boot: wiring.bootId }
   const chat = createChat({ db, clock, log, runtime, budgets, ports, dataDir, owner })
   return {

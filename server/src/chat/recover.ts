@@ -89,6 +89,9 @@ export function createRecovery(parts: ChatParts, server: string, live: ReadonlyM
       // SQLite's data folder belongs to one process at a time: whoever else owned a run there is gone.
       const isGone = (other: string) => other !== owner && (db.dialect === "sqlite" || other.startsWith(`${server}/`))
       await end((run) => isGone(run.owner))
+      const open = db.kysely.selectFrom("runs").select("id").where("finished_at", "is", null)
+      // What a call outside a run (a model's test) still held when its server died.
+      await db.batch([{ query: db.kysely.deleteFrom("reservations").where("run_id", "not in", open) }])
     },
     async [Symbol.asyncDispose]() {
       for (const timer of timers) clearInterval(timer)

@@ -90,7 +90,7 @@ export function scriptedRuntime(script: Script): ScriptedRuntime {
       return { outcome, cancel: () => abort.abort() }
     },
     catalogue: async () => [],
-    testModel: async () => ({ ok: true }),
+    testModel: async () => ({ ok: true, usage: null }),
     async [Symbol.asyncDispose]() {},
   }
   return runtime

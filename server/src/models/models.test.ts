@@ -25,10 +25,12 @@ function modelsWith(options: Partial<ModelsOptions> & { user?: Record<string, st
       firstProvider: null,
     },
     userValues: async () => new Map(Object.entries(user)),
-    runtime: { catalogue: async () => KNOWN, testModel: async () => ({ ok: true }) },
+    runtime: { catalogue: async () => KNOWN },
+    testCall: async () => ({ ok: true, usage: null }),
     ...rest,
   })
 }
+const never = new AbortController().signal
 const ask = (wanted: string | null = null) => ({ userId: "usr_1", wanted })
 
 test("with only a base URL of their own a user never reaches a platform's key, at any provider", async () => {
@@ -131,9 +133,9 @@ test("the list says which models the user could use now, and a test of one says 
   const available = list.filter((model) => model.available).map((model) => model.provider)
   assert.deepEqual(available, ["demo", "openai"])
   assert.deepEqual(list.find((model) => model.id === "openai/gpt-5.4")?.price, { input: 1, output: 2 })
-  assert.deepEqual(await models.test("usr_1", "openai/gpt-5.4"), { ok: true, latency_ms: 0 })
-  assert.deepEqual(await models.test("usr_1", "mistral/mistral-large-latest"), {
+  assert.deepEqual(await models.test("usr_1", "openai/gpt-5.4", never), { ok: true, latency_ms: 0 })
+  assert.deepEqual(await models.test("usr_1", "mistral/mistral-large-latest", never), {
     ...{ ok: false, error: "secret MISTRAL_API_KEY is not set", latency_ms: 0 },
   })
-  await assert.rejects(models.test("usr_1", "mistral/nonsense"), { code: "invalid_request" })
+  await assert.rejects(models.test("usr_1", "mistral/nonsense", never), { code: "invalid_request" })
 })

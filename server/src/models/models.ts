@@ -3,9 +3,10 @@ import type { Clock } from "../lib/clock.ts"
 import { AppError } from "../lib/errors.ts"
 import type { Logger } from "../lib/log.ts"
 import type { Runtime } from "../runtime/client.ts"
-import type { CatalogueModel, Credentials } from "../runtime/protocol.ts"
+import type { CatalogueModel, Credentials, ModelTest } from "../runtime/protocol.ts"
 import { findProvider, PROVIDERS, type Provider, splitModel } from "../runtime/providers.ts"
 import { type CredentialsOrProblem, credentialsOf, type Values } from "./credentials.ts"
+import type { TestCall } from "./test-call.ts"
 
 export const DEMO_MODEL = "demo/demo"
 
@@ -35,7 +36,7 @@ export interface Models {
   check(userId: string, wanted: string | null): Promise<void>
   list(userId: string): Promise<Model[]>
   /** One smallest real call. */
-  test(userId: string, model: string): Promise<{ ok: boolean; error?: string; latency_ms: number }>
+  test(userId: string, model: string, signal: AbortSignal): Promise<{ ok: boolean; error?: string; latency_ms: number }>
 }
 
 export interface ModelsOptions {
@@ -49,7 +50,9 @@ export interface ModelsOptions {
   /** The provider whose key the platform was first seen with; null: it never had one. */
   firstProvider: string | null
   userValues(userId: string, agentId?: string): Promise<Values>
-  runtime: Pick<Runtime, "catalogue" | "testModel">
+  runtime: Pick<Runtime, "catalogue">
+  /** Within the budgets and counted like any other call. */
+  testCall(call: TestCall, signal: AbortSignal): Promise<ModelTest>
 }
 
 export function createModels(options: ModelsOptions): Models {
@@ -137,12 +140,14 @@ export function createModels(options: ModelsOptions): Models {
       }))
       return demo ? [DEMO_ROW, ...rows.filter((row) => row.id !== DEMO_MODEL)] : rows
     },
-    async test(userId, model) {
+    async test(userId, model, signal) {
       const startedAt = clock.now()
       const took = () => Math.max(0, clock.now() - startedAt)
       const { credentials, problem } = await known(model, await userValues(userId))
       if (credentials === null) return { ok: false, error: problem, latency_ms: took() }
-      const { ok, error } = await runtime.testModel(model, credentials)
+      if (model === DEMO_MODEL) return { ok: true, latency_ms: took() }
+      const price = (await models()).get(model)?.price
+      const { ok, error } = await options.testCall({ userId, model, credentials, price }, signal)
       return { ok, ...(error === undefined ? {} : { error }), latency_ms: took() }
     },
   }

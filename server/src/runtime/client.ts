@@ -2,6 +2,7 @@ import type { Hands } from "./hands.ts"
 import type {
   CatalogueModel,
   Credentials,
+  ModelTest,
   ReserveAnswer,
   ReserveRequest,
   RunEvent,
@@ -35,5 +36,5 @@ export interface Runtime extends AsyncDisposable {
   run(spec: RunSpec, host: RunHost): RunHandle
   catalogue(): Promise<CatalogueModel[]>
   /** One smallest real call. */
-  testModel(model: string, credentials: Credentials): Promise<{ ok: boolean; error?: string }>
+  testModel(model: string, credentials: Credentials): Promise<ModelTest>
 }

@@ -141,7 +141,7 @@ export function createModelCaller(deps: CallerDeps): ModelCaller {
 const MAX_CALL_TOKENS = 20_000_000
 
 /** The provider's count; our estimate, marked, where the answer was cut off or came without one; null if none came. */
-function usageOf(pi: Pi, model: Model<Api>, context: TranscriptContext, result: CallResult): RunUsage | null {
+export function usageOf(pi: Pi, model: Model<Api>, context: TranscriptContext, result: CallResult): RunUsage | null {
   const { message, wire } = result
   const usage = isBelievable(message.usage) ? message.usage : emptyMessage(model, "error", "").usage
   const counted = usage.input + usage.cacheRead + usage.cacheWrite > 0

@@ -115,6 +115,16 @@ export interface CatalogueModel {
   price: { input: number; output: number; cacheRead: number; cacheWrite: number }
 }
 
+/** How a model's smallest call went, and what it took; `usage` null: it never reached the provider. */
+export interface ModelTest {
+  ok: boolean
+  error?: string
+  usage: RunUsage | null
+}
+
+/** What the smallest call may take: the worst case to ask for before it. */
+export const TEST_CALL = { inputTokens: 64, maxTokens: 32 }
+
 export type ToWorker =
   | { type: "run"; spec: RunSpec }
   | { type: "cancel"; runId: string }
@@ -137,7 +147,7 @@ export type FromWorker =
   /** `usage` null: the call was given up before it reached the provider; the reservation is let go. */
   | { type: "settle"; runId: string; callId: number; reserveCallId: number; usage: RunUsage | null }
   | { type: "catalogue.answer"; callId: number; models: CatalogueModel[] }
-  | { type: "test-model.answer"; callId: number; result: { ok: boolean; error?: string } }
+  | { type: "test-model.answer"; callId: number; result: ModelTest }
   | { type: "pong"; callId: number }
   /** For the server's log; holds no key. */
   | { type: "log"; level: "warn" | "error"; message: string }

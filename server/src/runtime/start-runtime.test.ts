@@ -131,16 +131,22 @@ test("a model without a key, or unknown, is a clear failure", async () => {
 test("a model is tried by one smallest call, and its refusal is told", async () => {
   await using double = await startOpenAiDouble()
   const credentials = { owner: "platform" as const, apiKey: "key-123456789", baseUrl: double.url, headers: {} }
-  assert.deepEqual(await runtime.testModel("openai/x", credentials), { ok: true })
+  const { ok, usage } = await runtime.testModel("openai/x", credentials)
+  assert.ok(ok && usage !== null && usage.total_tokens > 0 && !usage.estimated)
   assert.equal(double.requests[0]?.body.max_tokens, 32)
   double.script(() => ({ error: { status: 404, message: "no such model" } }))
   assert.deepEqual(await runtime.testModel("openai/x", credentials), {
     ok: false,
     error: "openai refused (404): no such model",
+    usage: null,
   })
   assert.deepEqual(await runtime.testModel("openai/x", { ...credentials, apiKey: null }), {
     ok: false,
     error: "secret OPENAI_API_KEY is not set",
+    usage: null,
   })
-  assert.deepEqual(await runtime.testModel("demo/demo", { ...credentials, apiKey: null }), { ok: true })
+  assert.deepEqual(await runtime.testModel("demo/demo", { ...credentials, apiKey: null }), {
+    ok: true,
+    usage: null,
+  })
 })

@@ -1,6 +1,7 @@
 import { RunFailure } from "./failure.ts"
+import { usageOf } from "./model-caller.ts"
 import { resolveModel } from "./models.ts"
-import type { Credentials } from "./protocol.ts"
+import { type Credentials, type ModelTest, TEST_CALL } from "./protocol.ts"
 import { type CallDeps, callProvider } from "./provider-call.ts"
 import { providerReason } from "./provider-error.ts"
 
@@ -9,17 +10,16 @@ export async function testModel(
   name: string,
   credentials: Credentials,
   deps: Omit<CallDeps, "resolved">,
-): Promise<{ ok: boolean; error?: string }> {
-  if (name === "demo/demo") return { ok: true }
+): Promise<ModelTest> {
+  if (name === "demo/demo") return { ok: true, usage: null }
   try {
     const resolved = await resolveModel(name, credentials)
+    const context = deps.pi.normalizeContext({ messages: [{ role: "user", content: "Reply with: OK", timestamp: 0 }] })
     const result = await callProvider(
       { ...deps, resolved },
       {
-        context: deps.pi.normalizeContext({
-          messages: [{ role: "user", content: "Reply with: OK", timestamp: 0 }],
-        }),
-        maxTokens: 32,
+        context,
+        maxTokens: TEST_CALL.maxTokens,
         thinking: "off",
         stop: [],
         cacheKey: "test",
@@ -29,9 +29,10 @@ export async function testModel(
       },
     )
     const failed = result.message.stopReason === "error" || result.message.stopReason === "aborted"
-    return failed ? { ok: false, error: providerReason(resolved, resolved.model, result) } : { ok: true }
+    const usage = usageOf(deps.pi, resolved.model, context, result)
+    return failed ? { ok: false, error: providerReason(resolved, resolved.model, result), usage } : { ok: true, usage }
   } catch (error) {
-    if (error instanceof RunFailure) return { ok: false, error: error.message }
+    if (error instanceof RunFailure) return { ok: false, error: error.message, usage: null }
     throw error
   }
 }

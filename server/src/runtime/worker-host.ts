@@ -2,7 +2,7 @@ import { getCompileCacheDir } from "node:module"
 import { dirname } from "node:path"
 import { Worker } from "node:worker_threads"
 import { messageOf } from "../lib/errors.ts"
-import type { CatalogueModel, Credentials, FromWorker, ToWorker } from "./protocol.ts"
+import type { CatalogueModel, Credentials, FromWorker, ModelTest, ToWorker } from "./protocol.ts"
 import { createRunHost, type RunEntry } from "./run-host.ts"
 import type { RuntimeSettings } from "./settings.ts"
 
@@ -12,7 +12,7 @@ export interface WorkerHost {
   run(entry: RunEntry): void
   cancel(runId: string): void
   catalogue(): Promise<CatalogueModel[]>
-  testModel(model: string, credentials: Credentials): Promise<{ ok: boolean; error?: string }>
+  testModel(model: string, credentials: Credentials): Promise<ModelTest>
   stop(): Promise<void>
 }
 
@@ -143,7 +143,7 @@ export function startWorker(options: WorkerOptions): WorkerHost {
     },
     async testModel(model, credentials) {
       const answer = await ask((callId) => ({ type: "test-model", callId, model, credentials }))
-      return answer.type === "test-model.answer" ? answer.result : { ok: false }
+      return answer.type === "test-model.answer" ? answer.result : { ok: false, usage: null }
     },
     async stop() {
       dead = true
