@@ -21,6 +21,8 @@ export interface ServerOptions {
   npm?: boolean
   /** Not to compare each answer with the contract: it costs time. */
   trusting?: boolean
+  /** A command that runs the server's, e.g. in a namespace of its own. */
+  within?: string[]
   /** Another copy of the project. */
   root?: string
 }
@@ -74,9 +76,14 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
   const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), "autonomis-e2e-"))
   const database = options.database === "postgres" && !options.databaseUrl ? await freshPostgresUrl() : null
   const databaseUrl = options.databaseUrl ?? database?.url ?? null
-  const [program, ...args] = options.npm
+  const [program = "", ...args] = options.npm
     ? ["npm", "start", "--silent"]
-    : [process.execPath, join(root, "server/src/main.ts"), ...(options.trusting ? [] : ["--check-answers"])]
+    : [
+        ...(options.within ?? []),
+        process.execPath,
+        join(root, "server/src/main.ts"),
+        ...(options.trusting ? [] : ["--check-answers"]),
+      ]
   const child = spawn(program, args, {
     cwd: root,
     detached: options.npm === true,
