@@ -17,8 +17,9 @@ export const ToolCard = memo(function ToolCard({ tool, user, agent }: { tool: To
   const [open, setOpen] = useState(running && tool.name === "bash")
   // Output that comes while one looks on is worth seeing; afterwards the card is small again.
   useEffect(() => {
-    if (!running) setOpen((was) => was && tool.isError)
-  }, [running, tool.isError])
+    if (running) setOpen(tool.name === "bash")
+    else setOpen((was) => was && tool.isError)
+  }, [running, tool.isError, tool.name])
   const path =
     FILE_TOOLS.has(tool.name) && typeof tool.arguments.path === "string" ? inWorkspace(tool.arguments.path) : null
   return (
