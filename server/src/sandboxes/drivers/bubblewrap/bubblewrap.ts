@@ -64,6 +64,11 @@ export function createBubblewrapDriver(options: BubblewrapOptions): SandboxDrive
     await mkdir(users, { recursive: true })
     await chmod(users, 0o711)
     const view = await openHostView({ needed: [users, system.etc, system.local, system.node], ownUids })
+    // Made anew with the next opening; sandboxes that are open go on.
+    void view.ended.then(() => {
+      ground = null
+      report = null
+    })
     const name = `autonomis-${createHash("sha256").update(dataDir).digest("hex").slice(0, 12)}`
     const cgroups = weakened.noControlGroups ? null : openCgroups({ name })
     await cgroups?.sweep()

@@ -10,6 +10,8 @@ export interface HostView {
   see(path: string): string
   /** Wraps a command so that it runs with that uid (null: ours) and this view. */
   enter(command: string[], uid: number | null): { command: string; args: string[]; uid: number | null }
+  /** Resolves when the view is gone: somebody ended its helper. */
+  readonly ended: Promise<unknown>
   [Symbol.asyncDispose](): Promise<void>
 }
 
@@ -28,9 +30,15 @@ const SHOWN = "/run"
  * `/root`, say) a helper holds a private mount namespace that shows the needed ones elsewhere; it ends with this process.
  */
 export async function openHostView({ needed, ownUids }: HostViewOptions): Promise<HostView> {
-  if (!ownUids) return { see: (path) => path, enter: direct, async [Symbol.asyncDispose]() {} }
+  const host = {
+    see: (path: string) => path,
+    enter: direct,
+    ended: new Promise(() => {}),
+    async [Symbol.asyncDispose]() {},
+  }
+  if (!ownUids) return host
   const passable = (await Promise.all(needed.map(everyoneMayPass))).every(Boolean)
-  if (passable) return { see: (path) => path, enter: direct, async [Symbol.asyncDispose]() {} }
+  if (passable) return host
   return openPrivateView(needed)
 }
 
@@ -78,6 +86,7 @@ async function openPrivateView(needed: string[]): Promise<HostView> {
   const namespace = `/proc/${holder.pid}/ns/mnt`
   await access(namespace, constants.R_OK)
   return {
+    ended,
     see(path) {
       const i = needed.findIndex((one) => path === one || path.startsWith(one + sep))
       return i < 0 ? path : `${SHOWN}/${i}${path.slice(needed[i]?.length)}`
