@@ -17,9 +17,11 @@ const AGAIN_AFTER_MS = 200
 export function listenOn(config: pg.ClientConfig, channel: string, heard: Heard): AsyncDisposable {
   let stopped = false
   let stopWaiting = () => {}
+  let current: pg.Client | null = null
 
   async function once(): Promise<void> {
     const client = new pg.Client({ ...config, connectionTimeoutMillis: 5000 })
+    current = client
     const { promise: broken, resolve: breakOff } = Promise.withResolvers<void>()
     client.on("error", () => breakOff())
     client.on("end", () => breakOff())
@@ -63,6 +65,8 @@ export function listenOn(config: pg.ClientConfig, channel: string, heard: Heard)
     async [Symbol.asyncDispose]() {
       stopped = true
       stopWaiting()
+      // Whatever is under way on it ends with it.
+      current?.end().catch(() => {})
       await running
     },
   }
