@@ -70,6 +70,15 @@ export function cleanEnvironment(): Record<string, string> {
   return env
 }
 
+/** What `npm start` runs, without npm. */
+function startCommand(root: string): string[] {
+  const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
+  const [, ...args] = String(scripts.start)
+    .replace(/^exec /, "")
+    .split(" ")
+  return [process.execPath, ...args]
+}
+
 /** Starts the server and waits until it says where it is. Rejects with what it said when it ends instead. */
 export async function startServer(options: ServerOptions = {}): Promise<TestServer> {
   const root = options.root ?? ROOT
@@ -78,12 +87,7 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
   const databaseUrl = options.databaseUrl ?? database?.url ?? null
   const [program = "", ...args] = options.npm
     ? ["npm", "start", "--silent"]
-    : [
-        ...(options.within ?? []),
-        process.execPath,
-        join(root, "server/src/main.ts"),
-        ...(options.trusting ? [] : ["--check-answers"]),
-      ]
+    : [...(options.within ?? []), ...startCommand(root), ...(options.trusting ? [] : ["--check-answers"])]
   const child = spawn(program, args, {
     cwd: root,
     detached: options.npm === true,
