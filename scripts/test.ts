@@ -9,7 +9,7 @@ const args = process.argv.slice(2)
 const long = args.includes("--long")
 const chosen = args.filter((arg) => arg !== "--long")
 /** A test that hangs fails by itself, long before the whole run is given up. */
-const TEST_TIMEOUT_MS = long ? 1_800_000 : 120_000
+const TEST_TIMEOUT_MS = long ? 1_800_000 : 300_000
 
 provideNeeds()
 await using postgres = await startPostgres()
