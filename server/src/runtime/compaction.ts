@@ -8,9 +8,9 @@ export function reserveOf(contextWindow: number, maxOutputTokens: number): numbe
 }
 
 /** A conversation of more messages than this is summarized though it would fit: each costs time at every call. */
-export const MANY_MESSAGES = 300
+export const MANY_MESSAGES = 200
 /** So many stay as they are then. */
-const KEEP_MESSAGES = 100
+const KEEP_MESSAGES = 80
 
 export interface Compacted {
   messages: LoadedMessage[]
@@ -51,7 +51,7 @@ export async function compact(messages: LoadedMessage[], deps: CompactionDeps): 
   }
 }
 
-/** Where the kept part begins: about `keep` tokens or 100 messages from the end, never between a call and its result. */
+/** Where the kept part begins: about `keep` tokens or 80 messages from the end, never between a call and its result. */
 function cutPoint(messages: LoadedMessage[], keep: number): number {
   let tokens = 0
   let cut = messages.length
