@@ -76,6 +76,7 @@ forEachDatabase((_name, open) => {
       [root.path, root.entries.length, root.entries[0].name, root.entries[0].type],
       ["", 1, "a", "directory"],
     )
+    assert.deepEqual((await call("GET", "")).body, root)
     const folder = (await call("GET", "/a")).body
     assert.deepEqual([folder.path, folder.entries[0].name, folder.entries[0].size], ["a", "b.txt", 12])
 

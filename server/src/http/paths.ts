@@ -5,11 +5,12 @@ export const BASE_PATH = "/api/v1"
 /** An endpoint's whole path, parameters as the contract writes them. */
 export const fullPath = (endpoint: Endpoint): string => (endpoint.versioned ? BASE_PATH : "") + endpoint.path
 
-/** The same as the router writes it. */
-export const routerPath = (endpoint: Endpoint): string =>
-  fullPath(endpoint)
-    .replace(/\{\w+\*\}/, "*")
-    .replace(/\{(\w+)\}/g, ":$1")
+/** The same as the router writes it. A path that takes the rest stands also where there is no rest, not even its slash. */
+export function routerPaths(endpoint: Endpoint): string[] {
+  const path = fullPath(endpoint).replace(/\{(\w+)\}/g, ":$1")
+  const bare = path.replace(/\/\{\w+\*\}$/, "")
+  return bare === path ? [path] : [`${bare}/*`, bare]
+}
 
 /** The path of a request target, without query; an absolute URL (as to a proxy) counts as its path. */
 export function pathOf(url: string): string {
@@ -46,7 +47,7 @@ export function pathTable(endpoints: readonly Endpoint[]): PathTable {
   for (const endpoint of endpoints) {
     const pattern = fullPath(endpoint)
       .replace(/[.]/g, "\\.")
-      .replace(/\{\w+\*\}/, ".*")
+      .replace(/\/\{\w+\*\}$/, "(?:/.*)?")
       .replace(/\{\w+\}/g, "[^/]+")
     byPattern.set(pattern, [...(byPattern.get(pattern) ?? []), endpoint])
   }

@@ -11,7 +11,7 @@ import { keyOf } from "./credentials.ts"
 import type { Directory, Principal, Route } from "./endpoint.ts"
 import type { IdempotencyStore } from "./idempotency.ts"
 import type { Pages } from "./pages.ts"
-import { allowOf, BASE_PATH, type PathTable, partsOf, pathOf, pathTable, routerPath, urlIsValid } from "./paths.ts"
+import { allowOf, BASE_PATH, type PathTable, partsOf, pathOf, pathTable, routerPaths, urlIsValid } from "./paths.ts"
 import { type Allowance, createRateLimits, type RateLimits, rateHeaders } from "./rate-limit.ts"
 import { run } from "./run.ts"
 import { answerBadConnection, sendError } from "./send-error.ts"
@@ -105,12 +105,14 @@ export function buildServer(options: ServerOptions): FastifyInstance {
     checkAnswers: options.checkAnswers ?? false,
   }
   const add = (scope: FastifyInstance, route: Route) =>
-    scope.route({
-      method: route.endpoint.method,
-      url: routerPath(route.endpoint),
-      bodyLimit: route.endpoint.maxBodyBytes,
-      config: { route },
-      handler: (request, reply) => run(route, runner, request, reply),
+    routerPaths(route.endpoint).forEach((url) => {
+      scope.route({
+        method: route.endpoint.method,
+        url,
+        bodyLimit: route.endpoint.maxBodyBytes,
+        config: { route },
+        handler: (request, reply) => run(route, runner, request, reply),
+      })
     })
   const isRaw = ({ endpoint }: Route) => endpoint.bodyKind === "raw"
   for (const route of routes) if (!isRaw(route)) add(app, route)
