@@ -50,7 +50,7 @@ function SecretTable({ user, secrets }: { user: string; secrets: readonly Secret
   })
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard
-    <section className="at-card at-table-card" tabIndex={0} aria-label={t.secrets.stored}>
+    <section className="at-card at-table-card at-table-wide" tabIndex={0} aria-label={t.secrets.stored}>
       <Table verticalSpacing="sm">
         <Table.Thead>
           <Table.Tr>
