@@ -122,6 +122,18 @@ describe("what cannot start says one sentence and exits with another code than 0
     oneSentence(await refusedStart({ dataDir, env }), /AUTONOMIS_MASTER_KEY/)
   })
 
+  test("another master key than the one that the stored secrets are sealed with", async () => {
+    const dataDir = folder()
+    const key = (byte: number) => ({ AUTONOMIS_MASTER_KEY: Buffer.alloc(32, byte).toString("base64") })
+    await using server = await startServer({ dataDir, env: key(1) })
+    await server.call("POST", "/users", { user: "ada" })
+    assert.equal((await server.call("PUT", "/users/ada/secrets", { secrets: { A_TOKEN: "a value" } })).status, 200)
+    await server.stop()
+    oneSentence(await refusedStart({ dataDir, env: key(2) }), /AUTONOMIS_MASTER_KEY.*sealed/)
+    await using again = await startServer({ dataDir, env: key(1) })
+    assert.equal((await again.call("GET", "/users/ada/secrets")).body.secrets.length, 1)
+  })
+
   test("a setting with a typo", async () => {
     oneSentence(await refusedStart({ env: { AUTONOMIS_PROT: "1" } }), /AUTONOMIS_PROT.*AUTONOMIS_PORT\?/)
   })

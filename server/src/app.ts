@@ -39,6 +39,7 @@ import { platformRoutes } from "./platform/routes.ts"
 import { createSignIn } from "./platform/sign-in.ts"
 import { startRuntime } from "./runtime/start-runtime.ts"
 import { createSandboxes } from "./sandboxes/sandboxes.ts"
+import { checkMasterKey } from "./secrets/check-master-key.ts"
 import { secretRoutes } from "./secrets/routes.ts"
 import { createSecrets } from "./secrets/secrets.ts"
 import { closable } from "./start/close-server.ts"
@@ -137,6 +138,7 @@ export async function createApp(options: AppOptions): Promise<App> {
   const purge = createPurge({ db, log, dataDir: config.dataDir, enders, removeFolder: sandboxes.removeFolder })
   const users = createUsers({ db, clock, plans, keys, purge, enders })
   checkTiersInUse(plans, await users.tiersInUse())
+  await checkMasterKey(db, options.masterKey)
   await keys.setAdmin(options.adminKey)
   const runtime = startRuntime({
     log: (level, message) => log[level](message),
