@@ -1,9 +1,10 @@
-import { spawn } from "node:child_process"
+import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process"
 import { closeSync, mkdirSync, openSync, rmSync, statSync, writeFileSync, writeSync } from "node:fs"
 import { dirname } from "node:path"
 import type { Readable } from "node:stream"
 import { CallError, codeOf, failureOf } from "./failure.ts"
 import { keepNewest, resolvePath } from "./files.ts"
+import type { OutputPipe, Pipes } from "./pipes.ts"
 import { killCommand } from "./processes.ts"
 import type { ExecCall, ExecOutcome } from "./protocol.ts"
 
@@ -31,6 +32,7 @@ export interface RunningCommand {
 export interface ExecSettings {
   workDir: string
   baseEnv: Record<string, string>
+  pipes: Pipes
 }
 
 export function startCommand(
@@ -41,16 +43,17 @@ export function startCommand(
   const cwd = resolvePath(call.cwd ?? settings.workDir, settings.workDir)
   if (statSync(cwd, { throwIfNoEntry: false }) === undefined) throw new CallError("not_found", `${cwd}: no such folder`)
   if (!statSync(cwd).isDirectory()) throw new CallError("not_directory", `${cwd}: is not a folder`)
+  const pipe = settings.pipes.take()
   const script = Buffer.byteLength(call.command) > MAX_ARGUMENT_BYTES ? scriptFile(call.command) : null
-  const child = spawn(
-    "/bin/bash",
+  const child = startBash(
     script === null ? ["-c", `${PRELUDE} ${call.command}`] : ["-c", `${PRELUDE} . "$0"`, script],
     {
       cwd,
       env: { ...settings.baseEnv, ...call.env },
       detached: true,
-      stdio: [call.stdin ? "pipe" : "ignore", "pipe", "pipe"],
+      stdio: [call.stdin ? "pipe" : "ignore", pipe?.write ?? "pipe", pipe?.write ?? "pipe"],
     },
+    pipe,
   )
   const output = createOutput(call, settings.workDir, send)
   let timedOut = false
@@ -71,7 +74,7 @@ export function startCommand(
       timedOut = true
       kill()
     }, call.timeoutMs)
-    const pumps = Promise.all([child.stdout, child.stderr].map((stream) => stream && output.pump(stream)))
+    const pumps = Promise.all([pipe?.read ?? child.stdout, child.stderr].map((stream) => stream && output.pump(stream)))
   }).finally(() => {
     clearTimeout(timer)
     if (script !== null) rmSync(script, { force: true })
@@ -88,6 +91,17 @@ export function startCommand(
         else child.stdin.write(data, () => resolve())
       }),
     endInput: () => child.stdin?.end(),
+  }
+}
+
+function startBash(args: string[], options: SpawnOptions, pipe: OutputPipe | null): ChildProcess {
+  try {
+    return spawn("/bin/bash", args, options)
+  } catch (error) {
+    pipe?.read.destroy()
+    throw error
+  } finally {
+    if (pipe !== null) closeSync(pipe.write)
   }
 }
 

@@ -1,9 +1,10 @@
 import type { Duplex } from "node:stream"
-import { type RunningCommand, startCommand } from "./exec.ts"
+import { type ExecSettings, type RunningCommand, startCommand } from "./exec.ts"
 import { CallError, failureOf } from "./failure.ts"
 import * as files from "./files.ts"
 import { createDataReceiver, createDataSender, type DataReceiver, type DataSender } from "./flow.ts"
 import { createFrameReader, createFrameWriter, encodeJson, ProtocolError } from "./frames.ts"
+import { preparePipes } from "./pipes.ts"
 import { killMarked } from "./processes.ts"
 import { type Call, Frame, type FrameType, type Hello, MAX_SERVER_PAYLOAD, PROTOCOL_VERSION } from "./protocol.ts"
 import { openTunnels } from "./tunnels.ts"
@@ -31,6 +32,7 @@ interface Channel {
 export function serveGuest(stream: Duplex, settings: GuestSettings): Promise<void> {
   const writer = createFrameWriter(stream)
   const channels = new Map<number, Channel>()
+  const pipes = preparePipes()
   const tunnels = settings.proxy === true ? openTunnels(writer) : null
   const read = createFrameReader(MAX_SERVER_PAYLOAD, (type, id, payload) => {
     if (type === Frame.CALL) return accept(id, payload)
@@ -45,7 +47,7 @@ export function serveGuest(stream: Duplex, settings: GuestSettings): Promise<voi
     const call: Call = JSON.parse(payload.toString())
     const channel = { sender: createDataSender(writer, id), receiver: createDataReceiver(writer, id), ...idle() }
     channels.set(id, channel)
-    void answer(call, channel, settings)
+    void answer(call, channel, { ...settings, pipes })
       .then(
         (result) => writer.send(Frame.RESULT, id, encodeJson(result)),
         (error) => writer.send(Frame.FAIL, id, encodeJson(failureOf(error, subjectOf(call)))),
@@ -56,7 +58,9 @@ export function serveGuest(stream: Duplex, settings: GuestSettings): Promise<voi
       })
   }
 
-  writer.send(Frame.HELLO, 0, encodeJson({ protocol: PROTOCOL_VERSION, pid: process.pid } satisfies Hello))
+  void pipes.ready.then(() =>
+    writer.send(Frame.HELLO, 0, encodeJson({ protocol: PROTOCOL_VERSION, pid: process.pid } satisfies Hello)),
+  )
   return new Promise((resolve) => {
     stream.on("data", (chunk: Buffer) => {
       try {
@@ -69,6 +73,7 @@ export function serveGuest(stream: Duplex, settings: GuestSettings): Promise<voi
     stream.once("end", () => stream.destroy())
     stream.once("close", () => {
       tunnels?.close()
+      pipes.close()
       for (const channel of channels.values()) channel.cancel()
       if (settings.marker !== null) killMarked(settings.marker)
       resolve()
@@ -90,7 +95,7 @@ const idle = () => ({ onData: async () => {}, onEnd: () => {}, cancel: () => {} 
 
 const subjectOf = (call: Call) => (call.op === "exec" ? "bash" : call.op === "rename" ? call.from : call.path)
 
-async function answer(call: Call, channel: Channel, settings: GuestSettings): Promise<unknown> {
+async function answer(call: Call, channel: Channel, settings: ExecSettings): Promise<unknown> {
   const at = (path: string) => files.resolvePath(path, settings.workDir)
   switch (call.op) {
     case "exec":

@@ -43,6 +43,10 @@ export function driverContract(name: string, make: MakeDriver): void {
           "from outside\n0\n",
         )
         assert.equal((await run(client, "read x; echo [$x]")).text, "[]\n")
+        assert.equal(
+          (await run(client, "echo a > /dev/stdout; echo b > /dev/stderr; echo c | tee /dev/stderr")).text,
+          "a\nb\nc\nc\n",
+        )
         assert.equal((await run(client, "echo $HOME; cd; touch here; ls")).text.split("\n")[1], "here")
         assert.equal(
           (await run(client, "for i in 1 2; do\n  echo $i # said\ndone\ncat <<E\nlast\nE")).text,
