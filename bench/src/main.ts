@@ -1,5 +1,5 @@
 import { writeFileSync } from "node:fs"
-import { availableParallelism, cpus, totalmem } from "node:os"
+import { availableParallelism, cpus, loadavg, totalmem } from "node:os"
 import { fileURLToPath } from "node:url"
 import { holds, type Row, table } from "./rows.ts"
 
@@ -20,6 +20,8 @@ const SECTIONS: Record<string, () => Promise<Row[]>> = {
 const args = process.argv.slice(2)
 const chosen = args.filter((arg) => !arg.startsWith("--"))
 const rows: Row[] = []
+// A machine that does other work as well makes every time longer; who reads the figures must know.
+const otherWork = (loadavg()[0] ?? 0).toFixed(1)
 for (const [name, run] of Object.entries(SECTIONS)) {
   if (chosen.length > 0 && !chosen.includes(name)) continue
   console.error(`${name} …`)
@@ -30,7 +32,7 @@ console.log(table(rows))
 if (args.includes("--write")) {
   const page = `# Benchmarks
 
-Made by \`npm run bench -- --write\` on ${new Date().toISOString().slice(0, 10)}: ${cpus()[0]?.model ?? "unknown processor"}, ${availableParallelism()} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.version}.
+Made by \`npm run bench -- --write\` on ${new Date().toISOString().slice(0, 10)}: ${cpus()[0]?.model ?? "unknown processor"}, ${availableParallelism()} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.version}; load average before: ${otherWork}.
 The provider is a double that answers at once; what is compared is run in turn, round by round. A line is "over" where its limit does not hold.
 
 ${table(rows)}
