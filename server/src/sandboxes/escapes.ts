@@ -213,7 +213,7 @@ const environment: Escape[] = [
     name: "descriptors of the server's",
     boundary: "clean environment",
     command: must(
-      "ls -l /proc/self/fd /proc/[0-9]*/fd 2>/dev/null | grep -E ' -> (/[^dpu]|/proc/[^0-9])' | grep -v /tmp/said",
+      "ls -l /proc/self/fd /proc/[0-9]*/fd 2>/dev/null | grep -E ' -> (/[^dpu]|/proc/[^0-9])' | grep -v ' -> /tmp/'",
     ),
     held: HELD,
   },
