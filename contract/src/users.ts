@@ -110,6 +110,7 @@ export const users = {
     description: "Replaces all overrides: a field left out falls back to the plan, `null` is unlimited.",
     params: UserParams,
     body: LimitOverrides,
+    bodyOptional: true,
     answer: User,
     example: { body: { usd_per_month: 20, usd_per_day: 2 } },
   }),

@@ -17,7 +17,7 @@ export interface Client {
     get: Plain<C["users"]["get"]>
     delete: Plain<C["users"]["delete"]>
     setTier: WithBody<C["users"]["setTier"]>
-    setLimits: WithBody<C["users"]["setLimits"]>
+    setLimits: OptionalBody<C["users"]["setLimits"]>
     setState: WithBody<C["users"]["setState"]>
     rotateKey: OptionalBody<C["users"]["rotateKey"]>
     signInLink: Plain<C["platform"]["signInLink"]>
@@ -30,8 +30,8 @@ export interface Client {
     create: WithBody<C["agents"]["create"]>
     list: Plain<C["agents"]["list"]>
     get: Plain<C["agents"]["get"]>
-    update: WithBody<C["agents"]["update"]>
-    configure: WithBody<C["agents"]["configure"]>
+    update: OptionalBody<C["agents"]["update"]>
+    configure: OptionalBody<C["agents"]["configure"]>
     delete: Plain<C["agents"]["delete"]>
     rotateKey: OptionalBody<C["agents"]["rotateKey"]>
     ping: Plain<C["agents"]["ping"]>

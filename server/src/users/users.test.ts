@@ -138,6 +138,9 @@ forEachDatabase((name, open) => {
     const second = (await put({ tokens_per_month: null })).body.limits
     assert.deepEqual([second.tokens_per_month, second.usd_per_day], [null, null])
     assert.equal((await put({})).body.limits.tokens_per_month, 1_000_000)
+    await put({ usd_per_day: 2 })
+    const bare = await app.call("PUT", "/users/ada/limits")
+    assert.deepEqual([bare.status, bare.body.limits.usd_per_day], [200, null], "without a body all falls back")
     for (const bad of [{ agents: 5 }, { tokens_per_month: -1 }, { tokens_per_month: 0.5 }, { usd_per_day: "1" }])
       assert.equal((await put(bad)).status, 400, JSON.stringify(bad))
     assert.equal((await app.call("PUT", "/users/ada/limits", { body: {}, key })).status, 403)

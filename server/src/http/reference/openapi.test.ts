@@ -57,6 +57,7 @@ test("every endpoint stands in it with words, roles, an example and every status
       const json = operation.requestBody?.content["application/json"]
       assert.deepEqual(json?.example, endpoint.example?.body, id)
       assert.equal(operation.requestBody?.required, !endpoint.bodyOptional)
+      assert.equal(endpoint.bodyOptional, endpoint.body.safeParse({}).success, `${id}: all optional may be left out`)
     }
     const named = (operation.parameters ?? []).filter((one) => one.in === "path").map((one) => one.name)
     assert.deepEqual(named.sort(), [...endpoint.path.matchAll(/\{(\w+)\*?\}/g)].map(([, name]) => name).sort(), id)
