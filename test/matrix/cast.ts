@@ -1,6 +1,7 @@
 import type { Endpoint } from "@autonomis/contract/endpoint.ts"
 import { BASE_PATH } from "../../server/src/http/paths.ts"
 import type { AppAnswer, TestApp } from "../app.ts"
+import { until } from "../until.ts"
 import { PLACES } from "./places.ts"
 
 /** A fresh account with two agents, and the keys of everybody who may come. */
@@ -22,6 +23,11 @@ export async function newCast(app: TestApp, bare = false): Promise<Cast> {
   if (bare) return { app, path, user: { name, key }, agents: { manager: "", writer: "" } }
   const body = { agents: [{ name: "manager" }, { name: "writer" }] }
   const [manager, writer] = (await expectOk(app.call("POST", `${path}/agents`, { key, body }))).body.agents
+  // What a deployment still writes would look like a change that a later request made.
+  await until(
+    async () => (await expectOk(app.call("GET", `${path}/deploy/status`, { key }))).body.status === "ready",
+    "the agents are deployed",
+  )
   return { app, path, user: { name, key }, agents: { manager: manager.api_key, writer: writer.api_key } }
 }
 

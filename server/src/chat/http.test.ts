@@ -245,6 +245,10 @@ forEachDatabase((name, open) => {
     assert.equal(run.state, "cancelled")
 
     // Who comes again with the same key starts anew: no answer had reached them.
+    await until(
+      async () => (await db.kysely.selectFrom("idempotency").select("id").execute()).length === 0,
+      "the key is free",
+    )
     const second = app.call("POST", `${A}/chat`, { body: slow, headers })
     const next = await until(async () => {
       const rows = await db.kysely.selectFrom("runs").select(["id", "state"]).orderBy("created_at").execute()

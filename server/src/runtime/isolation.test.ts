@@ -11,7 +11,7 @@ const never = (_request: unknown, _onOutput: unknown, signal: AbortSignal) =>
   new Promise<never>((_resolve, reject) => signal.addEventListener("abort", () => reject(new Error("aborted"))))
 
 for (const [model, options] of [
-  ["faulty/stuck", { watchdogMs: 500 }],
+  ["faulty/stuck", { watchdogMs: 2000 }],
   ["faulty/out-of-memory", { heapMb: 64 }],
 ] as const) {
   test(`${model}: the thread ends alone, its runs are failed as crashed, and the next one works`, async () => {
