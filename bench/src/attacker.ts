@@ -35,7 +35,7 @@ double.script((_request, index) => {
 })
 
 const image = Buffer.alloc(5 * 1024 * 1024, 0)
-Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]).copy(image)
+Buffer.from("\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "latin1").copy(image)
 const pictures = Array.from({ length: 2 }, () => ({
   type: "image",
   mime_type: "image/png",
