@@ -59,14 +59,22 @@ function checkImages(parts: readonly ContentPart[], path: string): void {
   })
 }
 
-const BASE64 = /^[A-Za-z0-9+/]+={0,2}$/
-
 function checkImage({ mime_type, data }: ImagePart, path: string): void {
-  const digits = data.replace(/=+$/, "").length
-  if (!BASE64.test(data) || digits % 4 === 1 || (data.includes("=") && data.length % 4 !== 0))
-    throw invalid(path, "must be base64")
-  if (Math.floor((digits * 3) / 4) > MAX_IMAGE_BYTES) throw invalid(path, "5 MiB at most once decoded")
+  const padding = data.endsWith("==") ? 2 : data.endsWith("=") ? 1 : 0
+  const size = Math.floor(((data.length - padding) * 3) / 4)
+  if (size > MAX_IMAGE_BYTES) throw invalid(path, "5 MiB at most once decoded")
+  if (!isBase64(data, size)) throw invalid(path, "must be base64")
   if (!MAGIC[mime_type](Buffer.from(data.slice(0, 64), "base64"))) throw invalid(path, `is not a ${mime_type} image`)
+}
+
+/** By decoding it, which is ten times as fast as a regular expression; but the decoder passes over white space. */
+function isBase64(data: string, size: number): boolean {
+  if ([" ", "\n", "\r", "\t", "\f"].some((space) => data.includes(space))) return false
+  try {
+    return Uint8Array.fromBase64(data).length === size
+  } catch {
+    return false
+  }
 }
 
 const at = (bytes: Buffer, offset: number, text: string) =>
