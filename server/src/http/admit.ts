@@ -23,6 +23,8 @@ export interface Target {
   route: Endpoint | null
   /** What stands at that path for other methods. */
   siblings: readonly Endpoint[]
+  /** Under the gateway, which takes no other keys than agents'. */
+  isGateway: boolean
   userName: string | undefined
   agentName: string | undefined
 }
@@ -33,7 +35,7 @@ export interface Target {
  */
 export async function admit(directory: Directory, principal: Principal | null, target: Target): Promise<Admitted> {
   if (principal === null) throw unauthorized()
-  const { route, siblings, userName, agentName } = target
+  const { route, userName, agentName } = target
   let user: UserRef | null = null
   let agent: AgentRef | null = null
   if (userName !== undefined) {
@@ -46,7 +48,7 @@ export async function admit(directory: Directory, principal: Principal | null, t
     }
   }
   if (principal.suspended && route?.id !== "users.get") throw new AppError("suspended", "this account is suspended")
-  if (!mayEnter(principal, route, siblings, user, agent)) throw forbidden()
+  if (!mayEnter(principal, target, user, agent)) throw forbidden()
   return { principal, user, agent }
 }
 
@@ -55,14 +57,13 @@ const findable = (name: string): string => (NAME_PATTERN.test(name) ? name : "-"
 
 function mayEnter(
   principal: Principal,
-  route: Endpoint | null,
-  siblings: readonly Endpoint[],
+  { route, siblings, isGateway }: Target,
   user: UserRef | null,
   agent: AgentRef | null,
 ): boolean {
   if (route !== null) return may(route.access, principal, agent)
-  // An agent's key may do what the contract lists and nothing else, also where nothing stands.
-  if (principal.kind === "agent" && user !== null) return false
+  // An agent's key may do what the contract lists and nothing else, also where nothing stands; the gateway is its own.
+  if (principal.kind === "agent" && user !== null && !isGateway) return false
   return siblings.length === 0 || siblings.some(({ access }) => may(access, principal, agent))
 }
 

@@ -165,10 +165,12 @@ async function enter(entrance: Entrance, request: FastifyRequest, reply: Fastify
   const isValid = urlIsValid(url)
   if (route === null && siblings.length === 0 && isValid && (await entrance.pages?.(request, reply))) return reply
   const parts = route === null ? (partsOf(path) ?? path.slice(1).split("/")) : []
-  const isOpen = route === null ? !isApi(parts) && siblings.every(isPublic) : isPublic(route)
+  const place = placeOf(route, parts)
+  const isOpen = route === null ? place === null && siblings.every(isPublic) : isPublic(route)
   if (!isOpen) {
-    const principal = await authenticate(entrance, request, reply)
-    request.admitted = await admit(directory, principal, { route, siblings, ...namesOf(route, request, parts) })
+    const principal = await authenticate(entrance, place ?? "api", request, reply)
+    const target = { route, siblings, isGateway: place === "gateway", ...namesOf(route, request, parts) }
+    request.admitted = await admit(directory, principal, target)
   }
   if (!isValid) throw new AppError("invalid_request", "the path is not valid")
   if (route !== null) return
@@ -184,10 +186,10 @@ const isPublic = ({ access }: { access: string }): boolean => access === "public
 const API = BASE_PATH.slice(1).split("/")
 const isApi = (parts: readonly string[]): boolean => API.every((part, i) => parts[i] === part)
 
-/** By the route, not by how the path is written. */
-function placeOf(request: FastifyRequest): "api" | "gateway" {
-  const path = request.routeOptions.config.route?.endpoint.path
-  return path?.startsWith("/gateway/") ? "gateway" : "api"
+/** By the route, not by how the path is written; where nothing stands at it, by its form. */
+function placeOf(route: { path: string } | null, parts: readonly string[]): "api" | "gateway" | null {
+  if (route !== null) return route.path.startsWith("/gateway/") ? "gateway" : "api"
+  return parts[0] === "gateway" ? "gateway" : isApi(parts) ? "api" : null
 }
 
 /** The user and agent that a path names; where nothing stands at it, by its form. */
@@ -196,6 +198,7 @@ function namesOf(route: { path: string } | null, request: FastifyRequest, parts:
     const { user, agent } = request.params as { user?: string; agent?: string }
     return { userName: user, agentName: agent }
   }
+  if (parts[0] === "gateway") return { userName: parts[1] || undefined, agentName: parts[2] || undefined }
   const [users, user, agents, agent] = parts.slice(API.length)
   if (!isApi(parts) || users !== "users" || !user) return { userName: undefined, agentName: undefined }
   return { userName: user, agentName: agents === "agents" && agent ? agent : undefined }
@@ -203,13 +206,14 @@ function namesOf(route: { path: string } | null, request: FastifyRequest, parts:
 
 async function authenticate(
   { directory, limits, site }: Entrance,
+  place: "api" | "gateway",
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<Principal | null> {
   const { method, headers } = request
   const key = keyOf(method, headers, site())
   if (key === null) return null
-  const principal = key === "" ? null : await directory.authenticate(key, placeOf(request))
+  const principal = key === "" ? null : await directory.authenticate(key, place)
   if (principal === null) {
     await limits.wrongKey(clientAddress(request.ip, request.socket.remoteAddress) ?? "")
     return null

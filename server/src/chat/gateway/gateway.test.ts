@@ -157,6 +157,25 @@ test("errors arise as OpenAI's typed errors", async () => {
   assert.match(missing.body.error.message, /OPENAI_API_KEY is not set/)
 })
 
+test("what the gateway does not serve is 405 with Allow, or 404, for who may use it, in OpenAI's form", async () => {
+  const at = (path: string, method = "GET", key: string | null = token) =>
+    app.call(method, `//gateway/ada/manager/v1${path}`, { key })
+  for (const key of [token, agentKey]) {
+    const wrong = await at("/chat/completions", "GET", key)
+    assert.equal(wrong.status, 405, wrong.text)
+    assert.equal(wrong.headers.get("allow"), "OPTIONS, POST")
+    assert.equal(wrong.body.error.code, "method_not_allowed")
+    assert.equal((await at("/models", "DELETE", key)).headers.get("allow"), "GET, HEAD, OPTIONS")
+    assert.equal((await at("/embeddings", "POST", key)).status, 404)
+  }
+  for (const path of ["/chat/completions", "/embeddings"])
+    for (const key of [null, "atn_agent_wrong", app.adminKey]) assert.equal((await at(path, "GET", key)).status, 401)
+  const theirs = await app.call("GET", "//gateway/ada/helper/v1/chat/completions", { key: token })
+  assert.deepEqual([theirs.status, theirs.body.error.message], [404, "agent not found"])
+  const nobodys = await app.call("GET", "//gateway/bob/manager/v1/chat/completions", { key: token })
+  assert.deepEqual([nobodys.status, nobodys.body.error.message], [404, "user not found"])
+})
+
 test("a used-up budget is a RateLimitError that a client does not repeat", async () => {
   await app.call("POST", "/users", { body: { user: "poor" } })
   const made = await app.call("POST", "/users/poor/agents", { body: { name: "manager" } })
