@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process"
 import { Duplex, type Readable } from "node:stream"
 import { fileURLToPath } from "node:url"
-import type { GuestStream } from "../driver.ts"
+import type { RunningGuest } from "./running.ts"
 
 /** The bundled program that runs inside; made by `npm ci`. */
 export const GUEST_FILE = fileURLToPath(import.meta.resolve("@autonomis/guest/dist/guest.mjs"))
@@ -24,10 +24,8 @@ export interface GuestProcessOptions {
   explain: (end: { code: number | null; signal: NodeJS.Signals | null; stderr: string }) => string
 }
 
-export interface GuestProcess extends GuestStream {
+export interface GuestProcess extends RunningGuest {
   readonly pid: number | undefined
-  /** Ends the process and waits until it is gone. Idempotent. */
-  stop(): Promise<void>
 }
 
 const MAX_STDERR = 4_096

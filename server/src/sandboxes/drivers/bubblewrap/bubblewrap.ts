@@ -8,6 +8,7 @@ import type { DriverReport, SandboxDriver, SandboxSpec } from "../../driver.ts"
 import { type Cgroups, closeAll, openCgroups } from "../cgroups.ts"
 import { type GuestProcess, startGuestProcess } from "../guest-process.ts"
 import { signalCommands } from "../process-tree.ts"
+import { createRunning } from "../running.ts"
 import { createWorkspaces } from "../workspace.ts"
 import { bwrapArguments, launcher, SECCOMP_FD } from "./arguments.ts"
 import { type HostView, openHostView } from "./host-view.ts"
@@ -54,7 +55,7 @@ export function createBubblewrapDriver(options: BubblewrapOptions): SandboxDrive
   const { dataDir, log, isInstalled = bubblewrapInstalled, weakened = {} } = options
   const ownUids = process.getuid?.() === 0 && weakened.sameUid !== true
   const workspaces = createWorkspaces({ dataDir, ownUids })
-  const running = new Map<string, GuestProcess>()
+  const running = createRunning(workspaces)
   let ground: Promise<Ground> | null = null
   let report: Promise<DriverReport> | null = null
 
@@ -163,37 +164,21 @@ export function createBubblewrapDriver(options: BubblewrapOptions): SandboxDrive
       if (report === null || again) report = test()
       return report
     },
-    async open(spec, signal) {
-      const open = running.get(spec.id)
-      if (open !== undefined) return open
-      const first = await driver.selfTest(signal)
-      // Installed since it was looked for: no restart is needed.
-      const { usable, problem } =
-        first.problem === MISSING && isInstalled() ? await driver.selfTest(signal, true) : first
-      if ((!usable && weakened.openAnyway !== true) || ground === null)
-        throw new AppError("sandbox_unavailable", problem ?? "no sandbox can be opened")
-      await workspaces.prepare(spec)
-      signal.throwIfAborted()
-      const raced = running.get(spec.id)
-      if (raced !== undefined) return raced
-      const guest = start(spec, await ground)
-      running.set(spec.id, guest)
-      void guest.ended.then(() => {
-        if (running.get(spec.id) === guest) running.delete(spec.id)
-      })
-      return guest
-    },
-    async stop(id) {
-      await running.get(id)?.stop()
-    },
-    async destroy(owner, signal) {
-      await driver.stop(owner.id, signal)
-      await workspaces.remove(owner, signal)
-    },
-    list: async () => [...running.keys()].map((id) => ({ id, running: true })),
-    files: (owner) => workspaces.files(owner),
+    open: (spec, signal) =>
+      running.open(spec.id, async () => {
+        const first = await driver.selfTest(signal)
+        // Installed since it was looked for: no restart is needed.
+        const { usable, problem } =
+          first.problem === MISSING && isInstalled() ? await driver.selfTest(signal, true) : first
+        if ((!usable && weakened.openAnyway !== true) || ground === null)
+          throw new AppError("sandbox_unavailable", problem ?? "no sandbox can be opened")
+        await workspaces.prepare(spec)
+        signal.throwIfAborted()
+        return start(spec, await ground)
+      }),
+    ...running.verbs,
     async [Symbol.asyncDispose]() {
-      await Promise.all([...running.values()].map((guest) => guest.stop()))
+      await running.stopAll()
       const made = await ground?.catch(() => null)
       await made?.view[Symbol.asyncDispose]()
       await made?.cgroups?.[Symbol.asyncDispose]()
