@@ -40,6 +40,21 @@ for (const [model, options] of [
   })
 }
 
+test("a thread whose own code cannot be loaded says so at once, and goes on with runs", async () => {
+  const logged: string[] = []
+  const entry = new URL("./broken-worker.ts", import.meta.url)
+  await using runtime = startRuntime({ workers: 1, entry, log: (_level, text) => logged.push(text) })
+  runtime.start()
+  const credentials = { owner: "user", apiKey: "key-12345678", baseUrl: null, headers: {} } as const
+  await assert.rejects(runtime.catalogue(), /runtime worker failed/)
+  await assert.rejects(runtime.testModel("openai/x", credentials), /runtime worker failed/)
+  assert.ok(
+    logged.some((text) => /test of openai\/x failed: .*cannot be read/s.test(text)),
+    logged.join("\n"),
+  )
+  assert.equal((await runtime.run(runSpec("Hello"), testHost()).outcome).type, "succeeded")
+})
+
 test("a run that was never begun ends when the server stops", async () => {
   const runtime = startRuntime({ workers: 1, log: () => {} })
   const waiting = runtime.run(runSpec("Hello"), testHost())

@@ -148,6 +148,8 @@ export type FromWorker =
   | { type: "settle"; runId: string; callId: number; reserveCallId: number; usage: RunUsage | null }
   | { type: "catalogue.answer"; callId: number; models: CatalogueModel[] }
   | { type: "test-model.answer"; callId: number; result: ModelTest }
+  /** Instead of an answer to `catalogue` or `test-model`: the worker itself failed. */
+  | { type: "call.failed"; callId: number }
   | { type: "pong"; callId: number }
   /** For the server's log; holds no key. */
   | { type: "log"; level: "warn" | "error"; message: string }

@@ -117,6 +117,7 @@ export function startWorker(options: WorkerOptions): WorkerHost {
         return
       case "catalogue.answer":
       case "test-model.answer":
+      case "call.failed":
         answers.get(message.callId)?.(message)
         answers.delete(message.callId)
         return
@@ -130,7 +131,11 @@ export function startWorker(options: WorkerOptions): WorkerHost {
       const callId = ++lastCallId
       const gone = () => reject(new Error("the runtime worker ended"))
       if (dead) return gone()
-      answers.set(callId, (answer) => (answer === null ? gone() : resolve(answer)))
+      answers.set(callId, (answer) => {
+        if (answer === null) gone()
+        else if (answer.type === "call.failed") reject(new Error("the runtime worker failed"))
+        else resolve(answer)
+      })
       post(message(callId))
     })
 

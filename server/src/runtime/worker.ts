@@ -3,7 +3,7 @@ import { createBorder } from "./border.ts"
 import { createDemoBudget } from "./demo-model.ts"
 import { installGuard } from "./guard.ts"
 import { loadPi } from "./pi/load.ts"
-import type { FromWorker, RunOutcome, RunSpec, ToWorker } from "./protocol.ts"
+import type { Credentials, FromWorker, RunOutcome, RunSpec, ToWorker } from "./protocol.ts"
 import { scrubKeys } from "./scrub.ts"
 import { DEFAULT_SETTINGS, type RuntimeSettings } from "./settings.ts"
 import { NO_USAGE } from "./usage.ts"
@@ -30,19 +30,20 @@ main.on("message", (message: ToWorker) => {
       post({ type: "pong", callId: message.callId })
       return
     case "catalogue":
-      void import("./catalogue.ts").then(async ({ listCatalogue }) =>
-        post({ type: "catalogue.answer", callId: message.callId, models: await listCatalogue() }),
-      )
+      void answer(message.callId, "the catalogue of models", [], async () => {
+        const { listCatalogue } = await import("./catalogue.ts")
+        return { type: "catalogue.answer", callId: message.callId, models: await listCatalogue() }
+      })
       return
-    case "test-model":
-      void import("./test-model.ts").then(async ({ testModel }) =>
-        post({
-          type: "test-model.answer",
-          callId: message.callId,
-          result: await testModel(message.model, message.credentials, { pi: await loadPi(), settings }),
-        }),
-      )
+    case "test-model": {
+      const { callId, model, credentials } = message
+      void answer(callId, `the test of ${model}`, secretsOf(credentials), async () => {
+        const { testModel } = await import("./test-model.ts")
+        const result = await testModel(model, credentials, { pi: await loadPi(), settings })
+        return { type: "test-model.answer", callId, result }
+      })
       return
+    }
     default:
       border.receive(message)
   }
@@ -55,6 +56,18 @@ function log(error: unknown, what: string, secrets: string[]) {
 // A client that leaves a rejection behind must not end the runs of others.
 process.on("unhandledRejection", (error) => log(error, "left behind in a runtime worker", []))
 
+const secretsOf = ({ apiKey, headers }: Credentials) => [apiKey ?? "", ...Object.values(headers)]
+
+/** Whoever asked gets an answer in any case; why there was none goes to the log. */
+async function answer(callId: number, what: string, secrets: string[], work: () => Promise<FromWorker>) {
+  try {
+    post(await work())
+  } catch (error) {
+    log(error, `${what} failed`, secrets)
+    post({ type: "call.failed", callId })
+  }
+}
+
 async function run(spec: RunSpec) {
   const abort = new AbortController()
   running.set(spec.runId, abort)
@@ -64,8 +77,7 @@ async function run(spec: RunSpec) {
     outcome = await executeRun(spec, border.portOf(spec.runId), { pi, settings, demoBudget }, abort.signal)
   } catch (error) {
     // Not a provider's failure but ours: its text goes to the log alone.
-    const { apiKey, headers } = spec.credentials
-    log(error, `run ${spec.runId} failed`, [apiKey ?? "", ...Object.values(headers)])
+    log(error, `run ${spec.runId} failed`, secretsOf(spec.credentials))
     outcome = { type: "failed", code: "internal", message: "internal server error", usage: NO_USAGE }
   }
   running.delete(spec.runId)
