@@ -151,7 +151,7 @@ export const Session = z
   .meta({ id: "Session" })
 export type Session = z.infer<typeof Session>
 
-/** An image of a stored message is shown by its hash, without its bytes. */
+/** An image of a stored message is shown by its hash; `sessions.image` gives its bytes. */
 export const SessionMessage = z
   .object({
     id: z.string(),
@@ -293,5 +293,16 @@ export const chat = {
     params: SessionParams.extend({ id: z.string().max(64) }),
     errors: ["conflict"],
     example: { params: { session: "{session}", id: "{message_id}" } },
+  }),
+  sessionImage: define("Chat", {
+    id: "sessions.image",
+    call: "GET /A/sessions/{session}/messages/{id}/images/{hash}",
+    access: "agent",
+    summary: "Read an image of a stored message",
+    description: "The bytes as they were sent, with `ETag`; `hash` stands in the message's content.",
+    params: SessionParams.extend({ id: z.string().max(64), hash: z.string().regex(/^[0-9a-f]{64}$/) }),
+    produces: "bytes",
+    statuses: [200, 304],
+    example: { params: { session: "{session}", id: "{message_id}", hash: "{hash}" } },
   }),
 }

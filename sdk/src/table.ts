@@ -56,6 +56,7 @@ export interface Client {
     get: Plain<C["chat"]["session"]>
     delete: Plain<C["chat"]["deleteSession"]>
     cut: Plain<C["chat"]["cutSession"]>
+    image: Bytes<C["chat"]["sessionImage"]>
   }
   templates: {
     platformGet: Plain<C["templates"]["platformGet"]>
@@ -235,6 +236,13 @@ export const TABLE: Record<string, Record<string, Row>> = {
       versioned: true,
       sends: "none",
       answers: "none",
+    },
+    image: {
+      method: "GET",
+      path: "/users/{user}/agents/{agent}/sessions/{session}/messages/{id}/images/{hash}",
+      versioned: true,
+      sends: "none",
+      answers: "bytes",
     },
   },
   templates: {

@@ -31,6 +31,16 @@ const aSession = async (cast: Cast) => {
   const { body } = await cast.app.call("GET", `${cast.path}/agents/manager/sessions/notes`, { key: cast.user.key })
   return { session: "notes", message_id: body.messages[0].id }
 }
+const PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+const anImage = async ({ app, path, user }: Cast) => {
+  const content = [{ type: "image", mime_type: "image/png", data: PIXEL }]
+  const body = { session: "notes", messages: [{ role: "user", content }] }
+  const answer = await app.call("POST", `${path}/agents/manager/chat`, { key: user.key, body })
+  if (answer.status >= 300) throw new Error(`the example's chat got ${answer.status} ${answer.text}`)
+  const read = await app.call("GET", `${path}/agents/manager/sessions/notes`, { key: user.key })
+  const [message] = read.body.messages
+  return { session: "notes", message_id: message.id, hash: message.content[0].hash }
+}
 const put =
   (path: string, body: unknown, contentType = "application/json") =>
   async (cast: Cast) => {
@@ -84,6 +94,7 @@ export const PLACES: Record<string, Place> = {
   "sessions.get": { before: aSession, absent: { session: "none" } },
   "sessions.delete": { before: aSession, absent: { session: "none" } },
   "sessions.cut": { before: aSession, absent: { session: "notes", id: "msg_none" } },
+  "sessions.image": { before: anImage, absent: { session: "notes", id: "msg_none", hash: "0".repeat(64) } },
   "templates.platformGet": {},
   "templates.platformPut": {},
   "templates.userGet": {},

@@ -15,6 +15,8 @@ export interface Attachments {
   keep<M extends TranscriptMessage>(userId: string, messages: readonly M[]): Promise<Kept<M>>
   /** Puts the bytes back in place of hashes, newest first until `maxBytes`; an older image is named in words. */
   fill(userId: string, messages: readonly TranscriptMessage[], maxBytes: number): Promise<TranscriptMessage[]>
+  /** The bytes of one image; null where there are none. */
+  read(userId: string, hash: string): Promise<Buffer | null>
   /** Removes those of these hashes that no message of the user names any more. */
   sweep(userId: string, hashes: readonly string[]): Promise<void>
 }
@@ -69,6 +71,9 @@ export function createAttachments(db: Database, dataDir: string, now: () => numb
     }
   }
 
+  const read = async (userId: string, hash: string) =>
+    HASH.test(hash) ? await readFile(join(folderOf(userId), hash)).catch(() => null) : null
+
   /** What was kept for a message that was then refused: no sum counts it, so it must not stay. */
   async function removeUncounted(userId: string, hash: string): Promise<void> {
     if (pinned.has(`${userId}/${hash}`)) return
@@ -117,13 +122,15 @@ export function createAttachments(db: Database, dataDir: string, now: () => numb
       const newestFirst = await mapImages(messages.toReversed(), async (image) => {
         if (image.hash === undefined || !HASH.test(image.hash)) return image
         if (left <= 0) return OMITTED
-        const data = await readFile(join(folderOf(userId), image.hash)).catch(() => null)
+        const data = await read(userId, image.hash)
         if (data === null) return OMITTED
         left -= data.length
         return left < 0 ? OMITTED : { ...image, data: data.toString("base64") }
       })
       return newestFirst.reverse()
     },
+
+    read,
 
     async sweep(userId, hashes) {
       for (const hash of hashes) {

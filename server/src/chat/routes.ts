@@ -2,6 +2,7 @@ import type { ChatRequest } from "@autonomis/contract/chat.ts"
 import { contract } from "@autonomis/contract/endpoints.ts"
 import { ERROR_STATUS, type ErrorCode } from "@autonomis/contract/errors.ts"
 import { type AgentRef, Answer, endpoint, type Route, SENT, type UserRef } from "../http/endpoint.ts"
+import { matches } from "../http/send.ts"
 import { openSse } from "../http/sse.ts"
 import { AppError } from "../lib/errors.ts"
 import type { Chat, Submission } from "./chat.ts"
@@ -9,6 +10,13 @@ import type { Patience } from "./live-run.ts"
 import type { RunEnd, RunError } from "./rows.ts"
 
 const RESUME_SECONDS = 30
+
+/** What a tenant's image may do in a browser that opens it: be seen. */
+const INERT = {
+  "X-Content-Type-Options": "nosniff",
+  "Content-Security-Policy": "default-src 'none'; sandbox",
+  "Cross-Origin-Resource-Policy": "same-origin",
+}
 
 /** The answer of a run that was waited for; throws what it failed with. */
 export function answerOf(end: RunEnd) {
@@ -73,6 +81,15 @@ export function chatRoutes(chat: Chat): Route[] {
     endpoint(at.cutSession, async ({ user, agent, params }) => {
       await chat.sessions.cut(user.id, agent, params.session, params.id)
       return undefined
+    }),
+    endpoint(at.sessionImage, async ({ user, agent, params, request, reply }) => {
+      const { session, id, hash } = params
+      const { mimeType, data } = await chat.sessions.image(user.id, agent, session, id, hash)
+      const etag = `"${hash}"`
+      reply.headers({ ...INERT, ETag: etag, "Cache-Control": "private, no-cache" })
+      if (matches(request.headers["if-none-match"], etag)) await reply.code(304).send()
+      else await reply.code(200).type(mimeType).send(data)
+      return SENT
     }),
   ]
 }

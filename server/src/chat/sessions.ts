@@ -24,6 +24,14 @@ export interface Sessions {
     name: string,
     query: PageQuery,
   ): Promise<{ session: string; messages: SessionMessage[]; next_cursor: string | null }>
+  /** An image that this very message names. */
+  image(
+    userId: string,
+    agent: AgentRef,
+    name: string,
+    messageId: string,
+    hash: string,
+  ): Promise<{ mimeType: string; data: Buffer }>
   /** With its messages, the runs that they came from, and the images that nothing else names. 409 while a run is under way. */
   delete(userId: string, agent: AgentRef, name: string): Promise<void>
   /** A message and all after it. 409 while a run is under way. */
@@ -90,6 +98,23 @@ export function createSessions({ db, sessions, runs, attachments, clock }: ChatP
         }
         if (rows.length < ROWS_AT_ONCE) return { session: name, messages, next_cursor: null }
       }
+    },
+
+    async image(userId, agent, name, messageId, hash) {
+      const session = await find(userId, agent, name)
+      const row = await db.read
+        .selectFrom("messages")
+        .select("content")
+        .where("id", "=", messageId)
+        .where("session_id", "=", session.id)
+        .executeTakeFirst()
+      if (row === undefined) throw new AppError("not_found", "message not found")
+      const message = parsed(row.content)
+      const parts = message.role === "user" ? message.content : []
+      const named = parts.find((part) => part.type === "image" && part.hash === hash)
+      const data = named?.type === "image" ? await attachments.read(userId, hash) : null
+      if (named?.type !== "image" || data === null) throw new AppError("not_found", "image not found")
+      return { mimeType: named.mime_type, data }
     },
 
     async delete(userId, agent, name) {
