@@ -61,7 +61,14 @@ test("what is no host name is refused before any look-up", async () => {
   }
 })
 
-test("a name that does not resolve is the other side's failure", async () => {
-  const lookup = async () => Promise.reject(new Error("ENOTFOUND"))
-  await assert.rejects(resolvePublic("gone.example", { lookup }), refusedWith("failed_dependency"))
+test("a name that does not resolve is refused in the words for one that leads inside", async () => {
+  const said = async (lookup: () => Promise<string[]>) => {
+    const refused: unknown = await resolvePublic("who.example", { lookup }).catch((error: unknown) => error)
+    assert.ok(refused instanceof AppError)
+    return [refused.code, refused.message, refused.cause]
+  }
+  const gone = await said(() => Promise.reject(new Error("queryA ENOTFOUND who.example")))
+  assert.deepEqual(gone, await said(async () => ["10.0.0.1"]))
+  assert.deepEqual(gone, await said(async () => []))
+  assert.deepEqual(gone, ["forbidden", "who.example is not a public address or does not resolve", undefined])
 })

@@ -40,7 +40,8 @@ export function isPublicAddress(ip: string): boolean {
  * Resolves a name once and gives one judged address; the caller connects to that address and never resolves again,
  * so that a name which changes its answer gains nothing. `hostname` may be an address in its plain spelling
  * (IPv6 with or without brackets).
- * Errors: `failed_dependency` when the name does not resolve, `forbidden` when no address of it may be reached.
+ * Errors: `forbidden`, in one sentence for a name that does not resolve and one that leads to an address which may not
+ * be reached: who asks must not learn what names there are inside.
  */
 export async function resolvePublic(hostname: string, options: ResolveOptions = {}): Promise<JudgedAddress> {
   const { signal = AbortSignal.timeout(10_000), lookup = lookupByDns, isAllowed = isPublicAddress } = options
@@ -50,8 +51,11 @@ export async function resolvePublic(hostname: string, options: ResolveOptions = 
     const parsed = parseStrict(address)
     if (parsed !== null && isAllowed(address)) return { address, family: parsed.kind() === "ipv6" ? 6 : 4 }
   }
-  throw new AppError("forbidden", `${shown(hostname)} is not a public address`)
+  throw notPublic(hostname)
 }
+
+const notPublic = (hostname: string): AppError =>
+  new AppError("forbidden", `${shown(hostname)} is not a public address or does not resolve`)
 
 async function lookUp(name: string, lookup: Lookup, signal: AbortSignal): Promise<string[]> {
   if (!/^(?=.{1,253}\.?$)[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?\.?$/i.test(name)) {
@@ -59,9 +63,9 @@ async function lookUp(name: string, lookup: Lookup, signal: AbortSignal): Promis
   }
   try {
     return await lookup(name, signal)
-  } catch (cause) {
+  } catch {
     signal.throwIfAborted()
-    throw new AppError("failed_dependency", `the name ${shown(name)} could not be resolved`, { cause })
+    throw notPublic(name)
   }
 }
 

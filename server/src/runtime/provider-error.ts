@@ -8,7 +8,8 @@ const RETRY_STATUS = new Set([408, 409, 425, 429])
 /** Of the account, not of the moment: asking again changes nothing. */
 const FINAL = /insufficient_quota|billing|credit balance|payment required|exceeded your current quota/i
 /** The address is wrong or nobody listens there. */
-const UNREACHABLE = /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|CERT|certificate|self.signed/i
+const UNREACHABLE =
+  /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|CERT|certificate|self.signed|not a public address/i
 
 /** How long to pause before the next try, in ms; null when another try is of no use. */
 export function shouldRetry(result: CallResult, tries: number, settings: RuntimeSettings): number | null {
