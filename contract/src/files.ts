@@ -57,10 +57,10 @@ export const files = {
     call: "DELETE /A/files/{path*}",
     access: "owner",
     summary: "Delete a file from the workspace",
-    description: "A folder that is not empty needs `?recursive=true`.",
+    description: "A folder that is not empty needs `?recursive=true`. `If-Match` is heeded.",
     params: FileParams,
     query: z.strictObject({ recursive: z.enum(["true", "false"]).optional() }),
-    errors: ["conflict", "sandbox_unavailable"],
+    errors: ["conflict", "precondition_failed", "sandbox_unavailable"],
     example: { params: { path: "notes.txt" } },
   }),
 }

@@ -110,6 +110,41 @@ forEachDatabase((_name, open) => {
     assert.deepEqual(both.map((one) => one.status).sort(), [201, ...Array(9).fill(412)])
   })
 
+  test("a condition guards against deleting what another has written since", async () => {
+    const db = await open()
+    await using app = await startApp(db)
+    const { call } = await withAgent(app)
+    const first = (await call("PUT", "/f.txt", { body: "1" })).body.etag
+    const second = (await call("PUT", "/f.txt", { body: "2" })).body.etag
+    const remove = async (tag: string, path = "/f.txt") =>
+      (await call("DELETE", path, { headers: { "If-Match": tag } })).status
+    assert.equal(await remove("*", "/missing"), 404)
+    for (const stale of [first, `W/${second}`, '"other"']) assert.equal(await remove(stale), 412, stale)
+    assert.equal((await call("GET", "/f.txt")).text, "2")
+    assert.equal(await remove(`${first}, ${second}`), 204)
+    await call("PUT", "/f.txt", { body: "3" })
+    symlinkSync("f.txt", join(await workspace(app), "link"))
+    const shown = (await call("GET", "/link")).headers.get("etag") ?? ""
+    assert.equal(await remove(first, "/link"), 412)
+    assert.equal(await remove(shown, "/link"), 204)
+    assert.equal((await call("GET", "/f.txt")).text, "3")
+    assert.equal(await remove("*"), 204)
+  })
+
+  test("a folder of thousands of files is listed whole, each once and in order", async () => {
+    const db = await open()
+    await using app = await startApp(db)
+    const { call } = await withAgent(app)
+    await call("PUT", "/many/0", { body: "x" })
+    const folder = join(await workspace(app), "many")
+    for (let i = 1; i < 2_500; i++) writeFileSync(join(folder, String(i)), "")
+    const { entries } = (await call("GET", "/many")).body
+    assert.deepEqual(
+      entries.map((entry: { name: string }) => entry.name),
+      Array.from({ length: 2_500 }, (_, i) => String(i)).sort(),
+    )
+  })
+
   test("no path leads out of the workspace, and nothing but files and folders is touched or waited for", async () => {
     const db = await open()
     await using app = await startApp(db)

@@ -11,7 +11,6 @@ import type { FileEntry, FileStat, SandboxSpec, WorkspaceFiles } from "../sandbo
 import { matchesStrongly, tagsOf } from "./conditions.ts"
 import type { Storage } from "./storage.ts"
 
-const ENTRIES_AT_ONCE = 1000
 /** More than any person or program reads; it bounds the answer. */
 const MAX_ENTRIES = 20_000
 const MEMORY_FILE = "MEMORY.md"
@@ -49,7 +48,7 @@ export interface AgentFiles {
     user: UserRef,
     agent: AgentRef,
     path: string,
-    recursive: boolean,
+    options: { recursive: boolean; ifMatch: string | undefined },
     origin: Origin,
     signal: AbortSignal,
   ): Promise<void>
@@ -107,16 +106,8 @@ export function createFiles({ db, clock, storage, workspace, hostUid, setMemory 
     },
 
     async list(user, agent, path, signal) {
-      const files = await filesOf(user.id, agent.id)
-      const entries: FileEntry[] = []
-      while (entries.length < MAX_ENTRIES) {
-        const after = entries.at(-1)?.name
-        const options = { limit: ENTRIES_AT_ONCE, ...(after === undefined ? {} : { after }) }
-        const more = await files.list(path, options, signal)
-        entries.push(...more)
-        if (more.length < ENTRIES_AT_ONCE) break
-      }
-      return entries
+      // At once: page by page the folder would be read anew for each.
+      return (await filesOf(user.id, agent.id)).list(path, { limit: MAX_ENTRIES }, signal)
     },
 
     async read(user, agent, path, range, signal) {
@@ -162,9 +153,10 @@ export function createFiles({ db, clock, storage, workspace, hostUid, setMemory 
       }
     },
 
-    async remove(user, agent, path, recursive, origin, signal) {
+    async remove(user, agent, path, { recursive, ifMatch }, origin, signal) {
       const files = await filesOf(user.id, agent.id)
-      await files.remove(path, { recursive }, signal)
+      const before = ifMatch === undefined ? null : await files.stat(path, signal)
+      await files.remove(path, { recursive, ...writeConditions(ifMatch, undefined, before) }, signal)
       storage.workspaceChanged(user.id, agent.id)
       await audit(user, agent, path, "files.delete", origin)
       if (path === MEMORY_FILE) await refreshMemory(files, user.id, agent.id)

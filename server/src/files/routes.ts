@@ -95,8 +95,9 @@ export function fileRoutes(files: AgentFiles): Route[] {
       return new Answer(created ? 201 : 200, answer, { ETag: quoted(stat) })
     }),
 
-    endpoint(contract.files.delete, async ({ user, agent, params, query, origin, signal }) => {
-      await files.remove(user, agent, trimmed(params.path), query.recursive === "true", origin, signal)
+    endpoint(contract.files.delete, async ({ user, agent, params, query, request, origin, signal }) => {
+      const options = { recursive: query.recursive === "true", ifMatch: request.headers["if-match"] }
+      await files.remove(user, agent, trimmed(params.path), options, origin, signal)
       return undefined
     }),
   ]

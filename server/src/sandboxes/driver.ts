@@ -122,7 +122,8 @@ export interface WorkspaceFiles {
     options: { maxBytes: number; ifMatch?: string; ifNoneMatch?: boolean },
     signal: AbortSignal,
   ): Promise<{ stat: FileStat; created: boolean }>
-  remove(path: string, options: { recursive: boolean }, signal: AbortSignal): Promise<void>
+  /** A link goes itself; `ifMatch` is the tag of what it leads to, as `stat` gives it. */
+  remove(path: string, options: { recursive: boolean; ifMatch?: string }, signal: AbortSignal): Promise<void>
   /** Bytes and entries in the workspace now. */
   usage(signal: AbortSignal): Promise<{ bytes: number; entries: number }>
 }

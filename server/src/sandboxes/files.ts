@@ -16,6 +16,9 @@ export interface HostFilesOptions {
   prepare: () => Promise<void>
 }
 
+/** Looked at together: each waits for a thread of the pool. */
+const STATS_AT_ONCE = 64
+
 const FOLLOW: WalkOptions = { make: null, followLast: true }
 
 /** A workspace that the host sees, by descriptors only: see `walk.ts`. Leaves no descriptor and no temporary file behind. */
@@ -58,8 +61,10 @@ export function createHostFiles({ root, uid, prepare }: HostFilesOptions): Works
       )
     },
 
-    remove: (path, { recursive }, signal) => {
-      if (path === "") return Promise.reject(new AppError("invalid_request", "the workspace itself cannot be deleted"))
+    remove: async (path, { recursive, ifMatch }, signal) => {
+      if (path === "") throw new AppError("invalid_request", "the workspace itself cannot be deleted")
+      if (ifMatch !== undefined)
+        await place(path, FOLLOW, signal, async ({ found }) => checkConditions(found?.stat ?? null, { ifMatch }))
       return place(path, { make: null, followLast: false }, signal, async (found) => {
         const { stat } = present(found)
         const name = found.name ?? ""
@@ -114,17 +119,18 @@ async function bodyOf(file: FileHandle, start: number, end: number, signal: Abor
 /** The first `limit` names after `after`; of a folder of any size only so many are held. */
 async function listFolder(dir: FileHandle, limit: number, after: string, signal: AbortSignal): Promise<FileEntry[]> {
   let names: string[] = []
-  for await (const entry of await opendir(at(dir), { bufferSize: 256 })) {
-    signal.throwIfAborted()
+  for await (const entry of await opendir(at(dir), { bufferSize: 1_024 })) {
     if (entry.name <= after || entry.name.startsWith(TEMPORARY_PREFIX)) continue
     names.push(entry.name)
     if (names.length > 4 * limit + 1_000) names = names.sort().slice(0, limit)
+    if (names.length % 1_024 === 0) signal.throwIfAborted()
   }
   const entries: FileEntry[] = []
-  for (const name of names.sort()) {
-    if (entries.length === limit) break
-    const stat = await lstat(at(dir, name), { bigint: true }).catch(() => null)
-    if (stat !== null) entries.push(entryOf(name, stat))
+  for (names.sort(); names.length > 0 && entries.length < limit; ) {
+    signal.throwIfAborted()
+    const some = names.splice(0, Math.min(STATS_AT_ONCE, limit - entries.length))
+    const stats = await Promise.all(some.map((name) => lstat(at(dir, name), { bigint: true }).catch(() => null)))
+    for (const [i, stat] of stats.entries()) if (stat !== null) entries.push(entryOf(some[i] ?? "", stat))
   }
   return entries
 }
@@ -179,7 +185,9 @@ async function writeFile(
 const failedCondition = () =>
   new AppError("precondition_failed", "the file is not in the state that the condition asks for")
 
-function checkConditions(stat: BigIntStats | null, { ifMatch, ifNoneMatch }: WriteOptions): void {
+type Conditions = Pick<WriteOptions, "ifMatch" | "ifNoneMatch">
+
+function checkConditions(stat: BigIntStats | null, { ifMatch, ifNoneMatch }: Conditions): void {
   if (ifNoneMatch === true && stat !== null) throw failedCondition()
   if (ifMatch === undefined) return
   if (stat === null || (ifMatch !== "*" && statOf("", stat).etag !== ifMatch)) throw failedCondition()
