@@ -1,5 +1,6 @@
 import { z } from "zod"
 import { AgentParams, define, Name, NextCursor, Page, Time, UserParams, WELL_FORMED, wellFormed } from "./common.ts"
+import { domainList } from "./network.ts"
 import { TemplateTexts } from "./templates.ts"
 
 /** `provider/model`, e.g. `anthropic/claude-sonnet-4-5`. */
@@ -20,6 +21,16 @@ export const AgentConfig = z
     max_turns: z.number().int().min(1).max(1000),
     max_output_tokens: z.number().int().min(256).max(1_000_000),
     tools: Tools,
+    network: z.enum(["none", "egress"]).meta({
+      description:
+        "`egress`: commands may reach public addresses on the allowed ports, by the server's proxy. From the next command on.",
+    }),
+    network_allow: domainList(100).nullable().meta({
+      description: "With `egress`: only these domains and all below them. null: all that the plan allows.",
+    }),
+    network_deny: domainList(100).meta({
+      description: "With `egress`: none of these domains nor what is below them.",
+    }),
   })
   .meta({ id: "AgentConfig" })
 export type AgentConfig = z.infer<typeof AgentConfig>
@@ -30,6 +41,9 @@ export const DEFAULT_CONFIG: AgentConfig = {
   max_turns: 50,
   max_output_tokens: 8192,
   tools: { bash: true, read: true, write: true, edit: true },
+  network: "none",
+  network_allow: null,
+  network_deny: [],
 }
 
 /** What is set; a field left out or null has its default. Also the form of a JSON Merge Patch. */
@@ -48,6 +62,9 @@ export const AgentConfigPatch = z
       })
       .partial()
       .nullable(),
+    network: AgentConfig.shape.network.nullable(),
+    network_allow: AgentConfig.shape.network_allow,
+    network_deny: AgentConfig.shape.network_deny.nullable(),
   })
   .partial()
   .meta({ id: "AgentConfigPatch" })
@@ -176,11 +193,12 @@ export const agents = {
     access: "owner",
     summary: "Change an agent's settings",
     description:
-      "A JSON Merge Patch (RFC 7396) of `config`; `null` returns a field to its default. Takes effect on the next message.",
+      "A JSON Merge Patch (RFC 7396) of `config`; `null` returns a field to its default, and a list replaces a list. Takes effect on the next message; the network from the next command on.",
     params: AgentParams,
     body: AgentConfigPatch,
     bodyOptional: true,
     answer: Agent,
+    errors: ["plan_limit"],
     example: { body: { max_turns: 20, tools: { bash: false } } },
   }),
   delete: define("Agents", {

@@ -1,5 +1,6 @@
 import { z } from "zod"
 import { define } from "./common.ts"
+import { PlanNetwork } from "./network.ts"
 
 const count = z.number().int().min(0).nullable()
 const usd = z.number().min(0).nullable()
@@ -8,6 +9,7 @@ export const SandboxLimits = z.object({
   memory_bytes: z.number().int().positive(),
   cpus: z.number().positive(),
   pids: z.number().int().positive(),
+  network: PlanNetwork.optional(),
 })
 
 /** `null` is unlimited; a sandbox's limits are never null. */

@@ -5,6 +5,7 @@ import { sql } from "kysely"
 import { createAgents } from "./agents/agents.ts"
 import { agentRoutes } from "./agents/routes.ts"
 import { auditRoutes } from "./audit/routes.ts"
+import { serverId } from "./chat/server-id.ts"
 import type { Config, Secrets } from "./config.ts"
 import type { Database } from "./db/database.ts"
 import { createDirectory } from "./directory.ts"
@@ -40,6 +41,7 @@ import { createSignIn } from "./platform/sign-in.ts"
 import { startRuntime } from "./runtime/start-runtime.ts"
 import { createSandboxes } from "./sandboxes/sandboxes.ts"
 import { checkMasterKey } from "./secrets/check-master-key.ts"
+import { createRedactors } from "./secrets/redactors.ts"
 import { secretRoutes } from "./secrets/routes.ts"
 import { createSecrets } from "./secrets/secrets.ts"
 import { closable } from "./start/close-server.ts"
@@ -52,6 +54,7 @@ import { createPurge } from "./users/purge.ts"
 import { userRoutes } from "./users/routes.ts"
 import { createUsers } from "./users/users.ts"
 import { wireChat } from "./wire-chat.ts"
+import { wireNetwork } from "./wire-network.ts"
 import { wireSkills } from "./wire-skills.ts"
 
 /** Answers that are under way when the server closes (files, reads) have this long. */
@@ -96,6 +99,7 @@ export async function createApp(options: AppOptions): Promise<App> {
   let draining = false
   const stopping = new AbortController()
   const bootId = ids.boot()
+  const owner = `${serverId(config.dataDir)}/${bootId}`
   const logs = createLogs({
     db,
     clock,
@@ -130,6 +134,11 @@ export async function createApp(options: AppOptions): Promise<App> {
     idleMs: config.sandboxIdleMs,
     maxOpen: config.sandboxMaxOpen,
     now: clock.now,
+    ...(config.diskReserve === null ? {} : { diskReserve: config.diskReserve }),
+    egress: wireNetwork({
+      ...{ config, log, logs, publicUrl: options.publicUrl },
+      parts: () => ({ agents, users, redactor }),
+    }),
     ...(options.beforeSandboxTest === undefined ? {} : { beforeTest: () => provideSandbox() }),
   })
   const provideSandbox = async () => options.beforeSandboxTest?.(sandboxes.isMissing, stopping.signal)
@@ -145,6 +154,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     ...(config.workers === null ? {} : { workers: config.workers }),
   })
   const secrets = createSecrets({ db, clock, masterKey: options.masterKey })
+  const redactor = createRedactors(secrets)
   const budgets = createBudgets({ db, clock, limits: users.limits, platformUsdPerDay: config.platformUsdPerDay })
   const models = createModels({
     clock,
@@ -155,7 +165,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     firstProvider: await firstProvider(db, options.providers),
     userValues: secrets.providerValues,
     runtime,
-    testCall: (call, signal) => testCall({ db, budgets, runtime, owner: bootId }, call, signal),
+    testCall: (call, signal) => testCall({ db, budgets, runtime, owner }, call, signal),
   })
   const templates = createTemplates({ db, clock, builtIn: builtInTemplates() })
   const usage = createUsage(db, clock)
@@ -199,7 +209,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     routes: chatRoutes,
     gatewayRoutes,
   } = wireChat({
-    ...{ db, clock, log, logs, bootId, runtime, budgets, models, templates, secrets, sandboxes },
+    ...{ db, clock, log, logs, bootId, runtime, budgets, models, templates, secrets, redactor, sandboxes },
     dataDir: config.dataDir,
     skills: skills.skills,
     limits: users.limits,
@@ -274,12 +284,13 @@ export async function createApp(options: AppOptions): Promise<App> {
       accessLog?.[Symbol.dispose]()
       await idempotency[Symbol.asyncDispose]()
       await pause[Symbol.asyncDispose]()
-      await logs[Symbol.asyncDispose]()
       await runtime[Symbol.asyncDispose]()
       await agents[Symbol.asyncDispose]()
       await skills[Symbol.asyncDispose]()
       await purge[Symbol.asyncDispose]()
       await sandboxes[Symbol.asyncDispose]()
+      // Sandboxes that close tell what their last connections moved.
+      await logs[Symbol.asyncDispose]()
       await keys[Symbol.asyncDispose]()
     },
   }

@@ -24,6 +24,11 @@ const limits = {
   sandbox: { memory_bytes: 1, cpus: 1, pids: 1 },
 }
 const plan = { tier: "only", limits }
+const planWith = (network: object) =>
+  JSON.stringify({
+    plans: [{ ...plan, limits: { ...limits, sandbox: { ...limits.sandbox, network } } }],
+    default: "only",
+  })
 
 describe("a value that cannot be used stops the start with one sentence that names the variable", () => {
   const refused: [variable: string, value: string, more?: Record<string, string>][] = [
@@ -62,6 +67,14 @@ describe("a value that cannot be used stops the start with one sentence that nam
     ["AUTONOMIS_PLANS_FILE", file("twice.json", JSON.stringify({ plans: [plan, plan], default: "only" }))],
     ["AUTONOMIS_PLANS_FILE", file("default.json", JSON.stringify({ plans: [plan], default: "other" }))],
     ["AUTONOMIS_DISK_RESERVE", "1GB"],
+    ["AUTONOMIS_DISK_RESERVE", "0"],
+    ["AUTONOMIS_DISK_RESERVE", "101%"],
+    ["AUTONOMIS_DISK_RESERVE", "-1GiB"],
+    ["AUTONOMIS_DISK_RESERVE", "much"],
+    ["AUTONOMIS_EGRESS_PORTS", "8443,https"],
+    ["AUTONOMIS_EGRESS_PORTS", "65536"],
+    ["AUTONOMIS_PLANS_FILE", file("network.json", planWith({ allow: ["*.example.com"] }))],
+    ["AUTONOMIS_PLANS_FILE", file("misspelt.json", planWith({ denied: ["example.com"] }))],
     ["AUTONOMIS_PROT", "8800"],
     ["OPENAI_BASE_URL", "localhost:1234"],
   ]
@@ -124,6 +137,26 @@ test("a plans file replaces the built-in plans", () => {
   const plans = { plans: [plan], default: "only" }
   const path = file("plans.json", JSON.stringify(plans))
   assert.deepEqual(readConfig({ AUTONOMIS_PLANS_FILE: path }, "/").config.plans, plans)
+})
+
+test("a plan's domains are kept in their one spelling", () => {
+  const path = file("domains.json", planWith({ allowed: true, allow: ["Example.COM.", "münchen.example"], deny: [] }))
+  const { plans } = readConfig({ AUTONOMIS_PLANS_FILE: path }, "/").config
+  assert.deepEqual(plans?.plans[0]?.limits.sandbox.network, {
+    ...{ allowed: true, deny: [] },
+    allow: ["example.com", "xn--mnchen-3ya.example"],
+  })
+})
+
+test("a reserve of the disk is a size or a part, and further ports are listed", () => {
+  const reserveOf = (value: string) => readConfig({ AUTONOMIS_DISK_RESERVE: value }, "/").config.diskReserve
+  assert.deepEqual(reserveOf("2GiB"), { bytes: 2 ** 31, share: 1 })
+  assert.deepEqual(reserveOf("1.5 GiB"), { bytes: 1.5 * 2 ** 30, share: 1 })
+  assert.deepEqual(reserveOf("500MiB"), { bytes: 500 * 2 ** 20, share: 1 })
+  assert.deepEqual(reserveOf("1048576"), { bytes: 2 ** 20, share: 1 })
+  assert.deepEqual(reserveOf("7.5%"), { bytes: Number.MAX_SAFE_INTEGER, share: 0.075 })
+  assert.equal(reserveOf(""), null)
+  assert.deepEqual(readConfig({ AUTONOMIS_EGRESS_PORTS: "22, 8443" }, "/").config.egressPorts, [22, 8443])
 })
 
 test("a host that others can reach is taken with a public URL", () => {

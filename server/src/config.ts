@@ -22,6 +22,10 @@ export interface Config {
   sandbox: "bubblewrap" | "none"
   /** A guest that has done nothing for this long is closed. */
   sandboxIdleMs: number
+  /** Ports that sandboxes with a network may reach beside 80 and 443. */
+  egressPorts: number[]
+  /** Free space and inodes under which commands are held and files refused. Null: the smaller of 2 GiB and 5 %. */
+  diskReserve: { bytes: number; share: number } | null
   /** Guests open at once, of all users. Null: by the machine's memory. */
   sandboxMaxOpen: number | null
   /** Runtime threads. Null: one fewer than the cores. */
@@ -58,9 +62,9 @@ type Environment = Record<string, string | undefined>
 const SETTINGS = [
   "HOST PORT PUBLIC_URL TRUSTED_PROXIES CORS_ORIGINS DATA_DIR ADMIN_KEY MASTER_KEY SANDBOX SANDBOX_IDLE_SECONDS",
   "SANDBOX_MAX_OPEN WORKERS DEFAULT_MODEL DEMO PLATFORM_USD_PER_DAY CLAWHUB_URL PLANS_FILE LOG_DAYS LOG_MIB ACCESS_LOG",
+  "EGRESS_PORTS DISK_RESERVE",
 ]
 const KNOWN = new Set(SETTINGS.flatMap((line) => line.split(" ")).map((name) => `AUTONOMIS_${name}`))
-const NOT_YET = new Set(["AUTONOMIS_DISK_RESERVE"])
 
 const MASTER_KEY_BYTES = 32
 const ADMIN_KEY_MIN = 16
@@ -72,7 +76,6 @@ const ADMIN_KEY_MIN = 16
 export function readConfig(env: Environment, cwd: string): { config: Config; secrets: Secrets } {
   for (const name of Object.keys(env)) {
     if (!name.startsWith("AUTONOMIS_") || KNOWN.has(name) || !env[name]) continue
-    if (NOT_YET.has(name)) throw new StartError(`${name} is not supported yet; remove it.`)
     throw new StartError(`${name} is not a setting of Autonomis${suggestion(name)}`)
   }
   const secrets = readSecrets(env)
@@ -117,6 +120,8 @@ function readSettings(env: Environment, cwd: string, secrets: Secrets): Config {
     database: secrets.databaseUrl === null ? "sqlite" : "postgres",
     sandbox: sandbox(env),
     sandboxIdleMs: 1000 * (whole(env, "AUTONOMIS_SANDBOX_IDLE_SECONDS", 1, 86_400) ?? 300),
+    egressPorts: list(env, "AUTONOMIS_EGRESS_PORTS").map(port),
+    diskReserve: diskReserve(env),
     sandboxMaxOpen: whole(env, "AUTONOMIS_SANDBOX_MAX_OPEN", 1, 10_000),
     workers: whole(env, "AUTONOMIS_WORKERS", 1, 64),
     defaultModel: defaultModel(env, demo),
@@ -169,6 +174,25 @@ function sandbox(env: Environment): Config["sandbox"] {
   const value = choice(env, name, ["bubblewrap", "none", "docker", "kubernetes"])
   if (value !== "docker" && value !== "kubernetes") return value ?? "bubblewrap"
   throw new StartError(`${name}=${value} is not supported yet; use "bubblewrap", or "none" for development.`)
+}
+
+function port(value: string): number {
+  const number = Number(value)
+  if (/^\d{1,5}$/.test(value) && number >= 1 && number <= 65_535) return number
+  throw new StartError(`AUTONOMIS_EGRESS_PORTS must list ports from 1 to 65535, like 8443,22, not "${value}".`)
+}
+
+/** A size counts as it is, a share of the disk whatever its size. */
+function diskReserve(env: Environment): Config["diskReserve"] {
+  const name = "AUTONOMIS_DISK_RESERVE"
+  const value = text(env, name)
+  if (value === null) return null
+  const percent = Number(/^(\d{1,3}(?:\.\d{1,3})?) ?%$/.exec(value)?.[1])
+  if (percent > 0 && percent <= 100) return { bytes: Number.MAX_SAFE_INTEGER, share: percent / 100 }
+  const size = /^(\d{1,15}(?:\.\d{1,3})?) ?([KMGT])(?:iB)?$/i.exec(value) ?? /^(\d{1,15})$/.exec(value)
+  const bytes = Math.round(Number(size?.[1]) * 1024 ** " KMGT".indexOf((size?.[2] ?? " ").toUpperCase()))
+  if (bytes > 0 && bytes <= Number.MAX_SAFE_INTEGER) return { bytes, share: 1 }
+  throw new StartError(`${name} must be a size or a part of the disk, like 2GiB, 500MiB or 5%, not "${value}".`)
 }
 
 function webAddress(env: Environment, name: string): string | null {

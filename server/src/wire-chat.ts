@@ -1,4 +1,5 @@
 import type { Limits } from "@autonomis/contract/plans.ts"
+import { egressPolicies } from "./agents/agents.ts"
 import { fullConfig, storedConfig } from "./agents/config.ts"
 import { type Chat, createChat } from "./chat/chat.ts"
 import { gatewayRoutes } from "./chat/gateway/routes.ts"
@@ -10,7 +11,7 @@ import type { Route } from "./http/endpoint.ts"
 import type { Clock } from "./lib/clock.ts"
 import { AppError } from "./lib/errors.ts"
 import type { Logger } from "./lib/log.ts"
-import { createRedactor, type Redactor } from "./lib/redact.ts"
+import type { Redactor } from "./lib/redact.ts"
 import type { Logs } from "./logs/logs.ts"
 import type { Models } from "./models/models.ts"
 import type { Runtime } from "./runtime/client.ts"
@@ -43,7 +44,8 @@ export interface ChatWiring {
   models: Models
   templates: Templates
   skills: ChatSkills | null
-  secrets: Pick<Secrets, "environment" | "maskValues">
+  secrets: Pick<Secrets, "environment">
+  redactor(userId: string): Promise<Redactor>
   sandboxes: Sandboxes
   paused(): boolean
   /** 403 `plan_limit` when so many more bytes do not fit the user's plan. */
@@ -55,7 +57,6 @@ export interface ChatWiring {
 /** Ties `chat/` and `usage/` to the domains that they ask. */
 export function wireChat(wiring: ChatWiring): { chat: Chat; routes: Route[]; gatewayRoutes: Route[] } {
   const { db, clock, limits, models, templates, skills, sandboxes, logs } = wiring
-  const redactors = createRedactors(wiring.secrets)
 
   const agentRow = (userId: string, agentId: string) =>
     db.read
@@ -74,13 +75,13 @@ export function wireChat(wiring: ChatWiring): { chat: Chat; routes: Route[]; gat
       userId,
       hostUid: row.host_uid,
       limits: { memoryBytes: memory_bytes, cpus, pids, storageBytes: limit.storage_bytes },
-      network: "none",
+      network: egressPolicies(fullConfig(storedConfig(row.config)), limit) === null ? "none" : "egress",
       readOnlyMounts: skills === null ? [] : [await skills.mount(userId)],
     }
   }
 
   async function secretsOf(userId: string, agentId: string): Promise<AgentSecrets> {
-    const [env, redactor] = await Promise.all([wiring.secrets.environment(userId, agentId), redactors(userId)])
+    const [env, redactor] = await Promise.all([wiring.secrets.environment(userId, agentId), wiring.redactor(userId)])
     return { env, redactor }
   }
 
@@ -99,7 +100,7 @@ export function wireChat(wiring: ChatWiring): { chat: Chat; routes: Route[]; gat
     calledSkill: async (userId, agentId, text) => skills?.called(userId, agentId, text) ?? null,
     model: (userId, agentId, wanted) => models.resolve({ userId, agentId, wanted }),
     hands: ({ userId, agentId }) =>
-      later(async () => sandboxes.hands(await spec(userId, agentId), { secrets: () => secretsOf(userId, agentId) })),
+      asked(async () => sandboxes.hands(await spec(userId, agentId), { secrets: () => secretsOf(userId, agentId) })),
     limits,
     ensureStorage: wiring.ensureStorage,
     handsUsed: wiring.workspaceUsed,
@@ -117,13 +118,8 @@ export function wireChat(wiring: ChatWiring): { chat: Chat; routes: Route[]; gat
   }
 }
 
-/** Hands that are looked for at the first call: what they need of the agent is not asked before. */
-function later(find: () => Promise<Hands>): Hands {
-  let found: Promise<Hands> | null = null
-  const hands = () => {
-    found ??= find()
-    return found
-  }
+/** Hands that are asked for at each call: a changed network or plan counts from the next command on. */
+function asked(hands: () => Promise<Hands>): Hands {
   return {
     exec: async (...args) => (await hands()).exec(...args),
     readFile: async (...args) => (await hands()).readFile(...args),
@@ -133,22 +129,5 @@ function later(find: () => Promise<Hands>): Hands {
     mkdir: async (...args) => (await hands()).mkdir(...args),
     remove: async (...args) => (await hands()).remove(...args),
     rename: async (...args) => (await hands()).rename(...args),
-  }
-}
-
-const REDACTORS_KEPT = 500
-
-/** One redactor for as long as a user's secrets stay as they are: its tables take a while to build. */
-function createRedactors(secrets: Pick<Secrets, "maskValues">): (userId: string) => Promise<Redactor> {
-  const kept = new Map<string, { values: string; redactor: Redactor }>()
-  return async (userId) => {
-    const now = await secrets.maskValues(userId)
-    const values = JSON.stringify(now)
-    const known = kept.get(userId)
-    if (known?.values === values) return known.redactor
-    const redactor = createRedactor(now)
-    if (kept.size >= REDACTORS_KEPT) kept.delete(kept.keys().next().value ?? "")
-    kept.set(userId, { values, redactor })
-    return redactor
   }
 }

@@ -19,7 +19,10 @@ import { fullConfig, mergeConfig, storedConfig } from "./config.ts"
 import { prepareAgents } from "./create.ts"
 import { createDeployer } from "./deployer.ts"
 import { deployStatus, stateOf } from "./deployment.ts"
+import { egressPolicies, requireNetwork } from "./network.ts"
 import { type AgentRow, agentStore } from "./store.ts"
+
+export { egressPolicies }
 
 export const noSuchAgent = (): AppError => new AppError("not_found", "agent not found")
 
@@ -216,6 +219,7 @@ export function createAgents(options: AgentsOptions): Agents {
     },
 
     async configure(user, agent, patch, origin) {
+      requireNetwork(patch, user.limits)
       await models.check(user.id, patch.model ?? null)
       for (;;) {
         const { config: was } = await rowOf(user.id, agent.id)

@@ -6,8 +6,9 @@ import { fullConfig, mergeConfig, storedConfig } from "./config.ts"
 
 /** RFC 7396, as its section 2 writes it. */
 function mergePatch(target: unknown, patch: unknown): unknown {
-  if (typeof patch !== "object" || patch === null) return patch
-  const result: Record<string, unknown> = typeof target === "object" && target !== null ? { ...target } : {}
+  if (typeof patch !== "object" || patch === null || Array.isArray(patch)) return patch
+  const isObject = typeof target === "object" && target !== null && !Array.isArray(target)
+  const result: Record<string, unknown> = isObject ? { ...target } : {}
   for (const [name, value] of Object.entries(patch)) {
     if (value === null) delete result[name]
     else result[name] = mergePatch(result[name], value)
@@ -27,6 +28,9 @@ const patch: fc.Arbitrary<AgentConfigPatch> = fc.record(
     max_turns: orNull(fc.integer({ min: 1, max: 1000 })),
     max_output_tokens: orNull(fc.integer({ min: 256, max: 100_000 })),
     tools: orNull(tools),
+    network: orNull(fc.constantFrom("egress", "none")),
+    network_allow: orNull(fc.subarray(["a.test", "b.test"])),
+    network_deny: orNull(fc.subarray(["a.test", "c.test"])),
   },
   { requiredKeys: [] },
 )
@@ -49,7 +53,9 @@ test("patches in any order of any form merge as RFC 7396 says, and answers have 
 })
 
 test("a stored setting that this program does not know is left out, and the others stand", () => {
-  assert.deepEqual(storedConfig('{"max_turns":7,"network":"egress","thinking":"extreme"}'), { max_turns: 7 })
+  assert.deepEqual(storedConfig('{"max_turns":7,"web_search":{},"network":"all","thinking":"extreme"}'), {
+    max_turns: 7,
+  })
   assert.deepEqual(storedConfig("[]"), {})
   assert.deepEqual(storedConfig("null"), {})
 })

@@ -9,6 +9,7 @@ import type { Models } from "../models/models.ts"
 import type { Templates } from "../templates/templates.ts"
 import { mergeConfig } from "./config.ts"
 import { startedSteps } from "./deployment.ts"
+import { requireNetwork } from "./network.ts"
 import type { AgentStore } from "./store.ts"
 
 interface Parts {
@@ -56,6 +57,7 @@ async function stepsOf(
   fromLast: number,
 ): Promise<{ key: string; steps: Step[] }> {
   const config = configOf(agent)
+  requireNetwork(config, user.limits)
   await models.check(user.id, config.model ?? null)
   const taken = () => new AppError("conflict", `the agent ${JSON.stringify(agent.name)} exists already`)
   const row = {

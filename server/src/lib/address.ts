@@ -70,7 +70,7 @@ async function lookUp(name: string, lookup: Lookup, signal: AbortSignal): Promis
 }
 
 /** Not `dns.lookup`: that one takes a thread of the pool which files need too, for as long as a slow name server likes. */
-async function lookupByDns(hostname: string, signal: AbortSignal): Promise<string[]> {
+export async function lookupByDns(hostname: string, signal: AbortSignal): Promise<string[]> {
   const resolver = new Resolver({ timeout: 2_000, tries: 2 })
   const cancel = () => resolver.cancel()
   signal.addEventListener("abort", cancel, { once: true })
@@ -90,6 +90,9 @@ function parseStrict(ip: string): ipaddr.IPv4 | ipaddr.IPv6 | null {
     return ipaddr.IPv4.isValid(ip) ? ipaddr.IPv4.parse(ip) : null
   return ip.includes(":") && !ip.includes("%") && ipaddr.IPv6.isValid(ip) ? ipaddr.IPv6.parse(ip) : null
 }
+
+/** The one spelling that addresses are compared in; null for what is none in its plain spelling. */
+export const canonicalAddress = (ip: string): string | null => parseStrict(ip)?.toString() ?? null
 
 /** What a resolver might read as an address: it is judged as one and never looked up as a name. */
 function looksNumeric(name: string): boolean {

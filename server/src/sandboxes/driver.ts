@@ -12,8 +12,6 @@ export interface SandboxSpec {
   hostUid: number
   limits: { memoryBytes: number; cpus: number; pids: number; storageBytes: number | null }
   network: "none" | "egress"
-  /** With `egress`: narrows what the platform allows. */
-  egress?: EgressPolicy
   /** Folders shown read-only inside, e.g. the user's skills: `source` on the host, `target` inside. */
   readOnlyMounts: { source: string; target: string }[]
 }
@@ -32,7 +30,12 @@ export interface GuestStream {
   /** How often the sandbox ran into its limits since it opened, where the kernel counts that. */
   readonly hits?: () => LimitHits
   /** Where its files and its processes can be got at from the host. */
-  readonly host?: { workspace: string; signalCommands(signal: NodeJS.Signals): void }
+  readonly host?: {
+    workspace: string
+    /** A file system that holds all workspaces of its user, and whose size is their limit; else they lie on the host's. */
+    disk?: string | null
+    signalCommands(signal: NodeJS.Signals): void
+  }
 }
 
 export interface LimitHits {

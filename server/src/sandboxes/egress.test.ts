@@ -176,7 +176,7 @@ test("a redirect is judged anew, and a name that changes its answer is looked up
   )
 })
 
-test("ports and domains are kept to: the platform's lists, and the agent's that narrow them", () =>
+test("ports and domains are kept to: the plan's lists, and the agent's that narrow them", () =>
   withInternet(
     {
       "a.good.test": ["127.0.0.1"],
@@ -184,8 +184,13 @@ test("ports and domains are kept to: the platform's lists, and the agent's that 
       "other.test": ["127.0.0.1"],
       "notgood.test": ["127.0.0.1"],
     },
-    { policy: { allow: null, deny: ["other.test"] } },
-    { egress: { allow: ["good.test"], deny: ["bad.good.test"] } },
+    {
+      policies: async () => [
+        { allow: null, deny: ["other.test"] },
+        { allow: ["good.test"], deny: ["bad.good.test"] },
+      ],
+    },
+    {},
     async ({ bash, port, asked }) => {
       const code = (host: string, at = port) => bash(`curl -s -o /dev/null -w '%{http_code}' http://${host}:${at}/`)
       assert.equal(await code("a.good.test"), "200")

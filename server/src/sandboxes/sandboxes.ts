@@ -8,12 +8,14 @@ import type { DriverReport, SandboxDriver, SandboxSpec, WorkspaceFiles } from ".
 import { bubblewrapInstalled, createBubblewrapDriver } from "./drivers/bubblewrap/bubblewrap.ts"
 import { createFakeDriver } from "./drivers/fake/fake.ts"
 import { createNoneDriver } from "./drivers/none/none.ts"
-import { createEgress, type EgressCounts, type EgressOptions } from "./egress.ts"
+import { createEgress, type EgressOptions } from "./egress.ts"
+import type { EgressCounts } from "./egress-journal.ts"
 import { createFairGate } from "./fair-gate.ts"
 import { createHands, DISK_LOW, type HandsOptions } from "./hands.ts"
 import { createPool } from "./pool.ts"
 import { removeFolder } from "./tree.ts"
 
+export type { EgressRecord } from "./egress-journal.ts"
 export type { AgentSecrets, HandsOptions } from "./hands.ts"
 
 export type SandboxKind = "bubblewrap" | "none" | "fake"
