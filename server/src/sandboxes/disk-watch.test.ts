@@ -54,6 +54,38 @@ test("in the background too", () =>
     assert.ok(last > 7 && last < 2_000, String(last))
   }))
 
+test("a flood of empty files is ended: the number counts as well as the bytes", () =>
+  withLimit(8, async (bash) => {
+    const flood = await bash(`perl -e 'for (1 .. 5_000_000) { open F, ">", "f$_" } print "all\n"'`)
+    assert.match(flood.killed ?? "", /^killed: storage limit 8 MiB/)
+    assert.doesNotMatch(flood.output, /all/)
+    assert.equal((await bash(`perl -e 'unlink glob "f*"'; ls`)).output, "")
+  }))
+
+test("what is written below hundreds of folders counts", () =>
+  withLimit(16, async (bash) => {
+    const deep = await bash(
+      `exec perl -e 'for (1 .. 700) { mkdir "d" x 200; chdir "d" x 200 } for (1 .. 5_000) { open F, ">", $_; print F "x" x 1e6; close F; select undef, undef, undef, 0.01 }'`,
+    )
+    assert.match(deep.killed ?? "", /^killed: storage limit 16 MiB/)
+  }))
+
+test("the agents of a user share one limit, and only who grows is ended", async () => {
+  await using folder = await temporaryFolder()
+  await using sandboxes = createSandboxes({ kind: "bubblewrap", dataDir: folder.path, log: silentLogger })
+  const limits = { memoryBytes: 512 * MIB, cpus: 1, pids: 128, storageBytes: 24 * MIB }
+  const [first, second, third] = [1, 2, 3].map(() => sandboxes.hands(specOf({ limits }), { secrets }))
+  assert.ok(first && second && third)
+  const bash = (hands: typeof first, command: string) => hands.exec({ command }, () => {}, anySignal())
+  await bash(first, "head -c 20M /dev/zero > kept")
+  const quiet = bash(third, "while [ ! -e stop ]; do sleep 0.1; done; echo went on")
+  const grows = await bash(second, "for i in $(seq 2000); do head -c 100K /dev/zero > f$i; sleep 0.02; done; echo all")
+  assert.match(grows.killed ?? "", /^killed: storage limit 24 MiB/)
+  assert.ok(Number((await bash(second, "ls | wc -l")).output) < 300)
+  await third.writeFile("stop", Buffer.from(""), anySignal())
+  assert.equal((await quiet).output, "went on\n")
+})
+
 test("under the reserve commands are held, new ones and files refused in words, and with room all goes on", async () => {
   await using folder = await temporaryFolder()
   // A reserve larger than any disk, until it is set right.
@@ -112,7 +144,7 @@ test("without an open sandbox the disk is not looked at", async () => {
   let looks = 0
   const free = async () => {
     looks++
-    return { bytes: 1, low: false }
+    return { bytes: 1, inodes: 1, low: false }
   }
   await using watch = watchDisk({
     folder: "/",

@@ -172,8 +172,9 @@ export function filesContract(withGuest: (use: (tools: Tools) => Promise<void>) 
       assert.deepEqual(await files.usage(anySignal()), { bytes: 10, entries: 5 })
       await run(
         client,
-        `python3 -c 'import os\nos.mkdir("deep"); os.chdir("deep")\nfor i in range(2000): os.mkdir("d"*50); os.chdir("d"*50)'`,
+        `python3 -c 'import os\nos.mkdir("deep"); os.chdir("deep")\nfor i in range(2000): os.mkdir("d"*50); os.chdir("d"*50)\nopen("at the end", "w").write("x" * 5000)'`,
       )
+      assert.deepEqual(await files.usage(anySignal()), { bytes: 5010, entries: 5 + 1 + 2000 + 1 })
       await files.remove("deep", { recursive: true }, anySignal())
       await refused(files.stat("deep", anySignal()), "not_found", "the deep folder")
     }))

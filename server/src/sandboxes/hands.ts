@@ -104,6 +104,8 @@ export function createHands(
         throw error
       })
     const { killed, notes } = inWords(answer, before, guest.hits(), spec, timeoutMs)
+    if (killed === null && (await guest.isFull()))
+      notes.push(`the disk is full: ${storageLimit(spec)}; delete files to go on`)
     for (const note of notes) sink.note(note)
     const kept = sink.end()
     const fullOutputPath = answer.outputFile && kept.cut ? `/work/${path}` : null
@@ -198,11 +200,15 @@ function createSink(redactor: Redactor, onOutput: (chunk: string) => void) {
 
 type Hits = LimitHits & { storage: number }
 
-function inWords(answer: ExecAnswer, before: Hits, after: Hits, { limits }: SandboxSpec, timeoutMs: number) {
+const storageLimit = ({ limits }: SandboxSpec) =>
+  limits.storageBytes === null ? "storage limit" : `storage limit ${inUnits(limits.storageBytes)}`
+
+function inWords(answer: ExecAnswer, before: Hits, after: Hits, spec: SandboxSpec, timeoutMs: number) {
+  const { limits } = spec
   const notes: string[] = []
   const memory = `memory limit ${Number((limits.memoryBytes / 1024 ** 3).toFixed(2))} GiB`
   let killed: string | null = null
-  const storage = limits.storageBytes === null ? "storage limit" : `storage limit ${inUnits(limits.storageBytes)}`
+  const storage = storageLimit(spec)
   if (after.storage > before.storage) killed = `killed: ${storage}; delete files to go on`
   else if (answer.signal === "SIGXFSZ" || answer.exitCode === 153) killed = `killed: a file passed the ${storage}`
   else if (answer.timedOut) killed = `killed: time limit ${Number((timeoutMs / 1000).toFixed(3))} s`

@@ -1,4 +1,6 @@
+import { statfs } from "node:fs/promises"
 import { availableParallelism } from "node:os"
+import { join } from "node:path"
 import type { Duplex } from "node:stream"
 import { AppError, messageOf } from "../lib/errors.ts"
 import type { Logger } from "../lib/log.ts"
@@ -23,6 +25,8 @@ export interface PoolOptions {
 export interface OpenGuest {
   client: GuestClient
   hits(): LimitHits & { storage: number }
+  /** Its disk takes no more. */
+  isFull(): Promise<boolean>
   /** Closes it after the calls that are under way; the next call opens another. */
   retire(): void
 }
@@ -149,7 +153,12 @@ export function createPool({ driver, log, idleMs, maxOpen, maxOpenPerUser, serve
       const stream = await driver.open(spec, AbortSignal.timeout(OPEN_MS))
       const tunnelled = spec.network === "egress" ? (tunnel: Duplex) => serveEgress(spec, tunnel) : undefined
       const client = await connectGuest(stream, tunnelled)
-      return { client, hits: watchWorkspace(spec, stream, client), retire: () => retire(spec.id, client) }
+      return {
+        client,
+        hits: watchWorkspace(spec, stream, client),
+        isFull: async () => stream.host?.disk != null && isFull(stream.host.disk),
+        retire: () => retire(spec.id, client),
+      }
     } catch (error) {
       if (error instanceof HandsError) throw error
       if (error instanceof AppError && error.code === "sandbox_unavailable")
@@ -168,7 +177,8 @@ export function createPool({ driver, log, idleMs, maxOpen, maxOpenPerUser, serve
     if (host !== undefined) {
       watched.set(spec.id, {
         id: spec.id,
-        workspace: host.workspace,
+        folder: host.disk ?? join(host.workspace, "../.."),
+        ownDisk: host.disk != null,
         limitBytes: spec.limits.storageBytes,
         passed() {
           storage++
@@ -248,6 +258,14 @@ export function createPool({ driver, log, idleMs, maxOpen, maxOpenPerUser, serve
       await closeWhere(() => true)
     },
   }
+}
+
+/** Less than any program can work with. */
+const SPARE_BYTES = 128 * 1024
+
+async function isFull(disk: string): Promise<boolean> {
+  const { bavail, bsize, ffree } = await statfs(disk)
+  return bavail * bsize < SPARE_BYTES || ffree === 0
 }
 
 export const aborted = () => new HandsError("aborted", "aborted")

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict"
-import { mkdtemp, rm } from "node:fs/promises"
+import { mkdtemp } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as delay } from "node:timers/promises"
 import type { SandboxSpec } from "./driver.ts"
 import type { GuestClient } from "./guest-client.ts"
+import { removeFolder } from "./tree.ts"
 
 /** For tests of sandboxes only. */
 export const anySignal = () => AbortSignal.timeout(60_000)
@@ -26,7 +27,7 @@ export function specOf(changes: Partial<SandboxSpec> = {}): SandboxSpec {
 
 export async function temporaryFolder(): Promise<{ path: string } & AsyncDisposable> {
   const path = await mkdtemp(join(tmpdir(), "autonomis-sandbox-"))
-  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) }
+  return { path, [Symbol.asyncDispose]: () => removeFolder(path, anySignal()) }
 }
 
 export async function until(

@@ -86,7 +86,7 @@ async function removeEntry(
 
 const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
 
-/** A folder whose own mode forbids reading is opened all the same: it is to be removed. */
+/** A folder whose own mode forbids reading is opened all the same, so that nothing hides in it. */
 async function openReadable(path: Buffer): Promise<FileHandle> {
   return open(path, FOLDER).catch(async (error) => {
     if (codeOf(error) !== "EACCES") throw error
@@ -100,20 +100,31 @@ async function openReadable(path: Buffer): Promise<FileHandle> {
   })
 }
 
-/** Bytes (as the disk holds them, at most the size; a hard link counts once) and entries under a folder. */
+/** Where the walk is: how to know this folder again, and which folders in it are still to be measured. */
+interface Level {
+  dev: bigint
+  ino: bigint
+  folders: Buffer[]
+}
+
+/**
+ * Bytes (as the disk holds them, at most the size; a hard link counts once) and entries under a folder. Of any depth:
+ * one folder is held at a time, and the way back is by `..`, which must be the folder that it was.
+ */
 export async function measureTree(root: FileHandle, signal: AbortSignal): Promise<{ bytes: number; entries: number }> {
   const seen = new Set<bigint>()
   const total = { bytes: 0, entries: 0 }
 
-  async function measure(dir: FileHandle, depth: number): Promise<void> {
+  async function measure(dir: FileHandle): Promise<Level> {
+    const { dev, ino } = await dir.stat({ bigint: true })
     const folders: Buffer[] = []
     for (const name of await readdir(at(dir), { encoding: "buffer" })) {
       signal.throwIfAborted()
-      const path = Buffer.concat([Buffer.from(`${at(dir)}/`), name])
+      const path = childOf(dir, name)
       const stat = await lstat(path, { bigint: true }).catch(() => null)
       if (stat === null) continue
       total.entries++
-      if (stat.isDirectory()) folders.push(path)
+      if (stat.isDirectory()) folders.push(name)
       else if (name.toString("latin1").startsWith(TEMPORARY_PREFIX) && Date.now() - Number(stat.mtimeMs) > STALE_MS) {
         // Left by a server that was killed in the middle of an upload.
         await unlink(path).catch(() => {})
@@ -125,21 +136,35 @@ export async function measureTree(root: FileHandle, signal: AbortSignal): Promis
       }
       if (stat.isFile()) total.bytes += Math.min(Number(stat.size), Number(stat.blocks) * 512)
     }
-    for (const path of folders) await measureChild(path, depth + 1)
+    return { dev, ino, folders }
   }
 
-  async function measureChild(path: Buffer, depth: number): Promise<void> {
-    // So deep a folder only serves to hide; what it holds is counted by whoever limits the disk itself.
-    if (depth > 256) return
-    const child = await open(path, FOLDER).catch(() => null)
-    if (child === null) return
-    try {
-      await measure(child, depth)
-    } finally {
-      await child.close()
+  let here = await open(at(root), FOLDER_ITSELF)
+  try {
+    const levels = [await measure(here)]
+    for (let level = levels.at(-1); level !== undefined; level = levels.at(-1)) {
+      const name = level.folders.pop()
+      if (name !== undefined) {
+        const child = await openReadable(childOf(here, name)).catch(() => null)
+        if (child === null) continue
+        await here.close()
+        here = child
+        levels.push(await measure(here))
+      } else if (levels.pop() !== undefined && levels.length > 0) {
+        const parent = await open(childOf(here, PARENT), FOLDER)
+        await here.close()
+        here = parent
+        const { dev, ino } = await here.stat({ bigint: true })
+        // Moved elsewhere meanwhile: what is left to measure is not found from here.
+        if (dev !== levels.at(-1)?.dev || ino !== levels.at(-1)?.ino) break
+      }
     }
+  } finally {
+    await here.close()
   }
-
-  await measure(root, 0)
   return total
 }
+
+const PARENT = Buffer.from("..")
+const FOLDER_ITSELF = constants.O_RDONLY | constants.O_DIRECTORY
+const childOf = (dir: FileHandle, name: Buffer) => Buffer.concat([Buffer.from(`${at(dir)}/`), name])
