@@ -1,13 +1,16 @@
 import { closeSync, readdirSync, readFileSync } from "node:fs"
 import { Socket } from "node:net"
+import { connections } from "./connections.ts"
 import { PROXY_PORT } from "./protocol.ts"
 import { serveGuest } from "./serve.ts"
 
-/** `guest.mjs <fd> <workDir> [proxy]`: serves over that inherited descriptor, a socket. */
-const [, , channel, workDir = "/work", network] = process.argv
+/**
+ * `guest.mjs <channel> <workDir> [proxy]`: serves over that inherited descriptor, a socket; or over the unix socket at
+ * that path, where the server listens, and once more whenever a server that died has come back.
+ */
+const [, , channel = "", workDir = "/work", network] = process.argv
 const fd = Number(channel)
 closeInherited(fd)
-const stream = new Socket({ fd, readable: true, writable: true })
 
 const marker = process.env.AUTONOMIS_GUEST
 const proxy = network === "proxy"
@@ -24,7 +27,9 @@ const baseEnv: Record<string, string> = {
   ...(proxy ? proxyVariables() : {}),
 }
 
-await serveGuest(stream, { workDir, baseEnv, marker: marker === undefined ? null : `AUTONOMIS_GUEST=${marker}`, proxy })
+const settings = { workDir, baseEnv, marker: marker === undefined ? null : `AUTONOMIS_GUEST=${marker}`, proxy }
+if (Number.isInteger(fd)) await serveGuest(new Socket({ fd, readable: true, writable: true }), settings)
+else for await (const stream of connections(channel)) await serveGuest(stream, settings)
 process.exit(0)
 
 /** What curl, git, npm, pip and Node's fetch look at. */

@@ -1,7 +1,8 @@
 import type { SandboxSpec } from "../../driver.ts"
 import { CHANNEL_FD, NODE_FLAGS } from "../guest-process.ts"
+import { INNER_UID } from "../inside.ts"
 import type { HostView } from "./host-view.ts"
-import { INNER_UID, type SandboxSystem } from "./system.ts"
+import type { SandboxSystem } from "./system.ts"
 
 const MIB = 1024 * 1024
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
+import { ARCHITECTURES, type Architecture, DENIED } from "../syscalls.ts"
 import { ALLOW, EAFNOSUPPORT, ENOSYS, EPERM, errno, KILL, seccompFilter } from "./seccomp.ts"
-import { ARCHITECTURES, type Architecture, DENIED } from "./syscalls.ts"
 
 /** Runs the filter as the kernel would; only what the filter uses, everything else is a fault. */
 function judge(program: Buffer, call: { arch: number; number: number; args?: bigint[] }): number {

@@ -1,4 +1,4 @@
-import { ARCHITECTURES, type Architecture, DENIED } from "./syscalls.ts"
+import { ARCHITECTURES, type Architecture, DENIED } from "../syscalls.ts"
 
 /** One instruction of classic BPF; `yes` and `no` name where to jump, null is the next instruction. */
 type Step = { op: number; value: number; yes?: string; no?: string } | { label: string }

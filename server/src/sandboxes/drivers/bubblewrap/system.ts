@@ -1,6 +1,7 @@
 import { chmod, copyFile, cp, lstat, mkdir, readdir, readlink, rm, stat, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { GUEST_FILE } from "../guest-process.ts"
+import { INNER_UID, readableNode } from "../inside.ts"
 import { seccompFilter } from "./seccomp.ts"
 
 /** What every sandbox of this server shares and sees read-only; made anew at each start in `<data>/sandbox`. */
@@ -35,8 +36,6 @@ const ETC = [
   "magic",
 ]
 
-export const INNER_UID = 10001
-
 export async function buildSystem(folder: string): Promise<SandboxSystem> {
   const { arch } = process
   if (arch !== "x64" && arch !== "arm64") throw new Error(`no system call filter for ${arch}`)
@@ -60,15 +59,6 @@ export async function buildSystem(folder: string): Promise<SandboxSystem> {
   await writeFile(seccomp, seccompFilter(arch))
   await makeReadable(folder)
   return { etc, local, seccomp, node: await readableNode(folder), top: await topFolders() }
-}
-
-/** Node as every user may run it: the server's own, or a copy where that one's mode is narrower. */
-async function readableNode(folder: string): Promise<string> {
-  if (((await stat(process.execPath)).mode & 0o005) === 0o005) return process.execPath
-  const copyOfNode = join(folder, "node")
-  await copyFile(process.execPath, copyOfNode)
-  await chmod(copyOfNode, 0o755)
-  return copyOfNode
 }
 
 async function copy(from: string, to: string): Promise<void> {
