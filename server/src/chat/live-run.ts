@@ -138,7 +138,10 @@ export function createLiveRun(
     },
     async reserve(callId, request, signal) {
       const { answer, reservation } = await budgets.reserve(payer, request, signal)
-      if (reservation !== null) reservations.set(callId, reservation)
+      if (reservation === null) return answer
+      reservations.set(callId, reservation)
+      const { unwritten } = reservation
+      if (unwritten.length > 0) writer.add({ lastEvent: feed.lastId, steps: unwritten })
       return answer
     },
     async settle(callId, usage) {

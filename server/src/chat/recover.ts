@@ -7,6 +7,8 @@ import { LEASE_MS } from "./start-run.ts"
 
 const RESTARTED: RunError = { error: "the server was restarted", code: "crashed" }
 const RENEW_MS = 5000
+/** No call outside a run takes as long. */
+const FORGOTTEN_MS = 10 * 60_000
 /** How often an owner on PostgreSQL looks whether another server has ended one of its runs. */
 const LOOK_MS = 500
 
@@ -40,9 +42,8 @@ export function createRecovery(parts: ChatParts, server: string, live: ReadonlyM
   async function end(filter: (run: { owner: string; lease_until: number; id: string }) => boolean): Promise<void> {
     for (const run of await runs.unfinished({})) {
       if (!filter(run)) continue
-      await runs.takeAndEnd(run, "failed", RESTARTED, clock.now())
-      await db.batch([budgets.releaseRun(run.id)])
-      budgets.released(run.user_id)
+      // Its end comes first: from then on the server that had it, should it still live, begins no call.
+      if (await runs.takeAndEnd(run, "failed", RESTARTED, clock.now())) await budgets.bookLost({ runId: run.id })
     }
   }
 
@@ -56,7 +57,7 @@ export function createRecovery(parts: ChatParts, server: string, live: ReadonlyM
     for (const run of forgotten) {
       if (live.has(run.id)) continue
       await runs.takeAndEnd(run, "failed", { error: "internal server error", code: "internal" }, clock.now())
-      await db.batch([budgets.releaseRun(run.id)])
+      await budgets.bookLost({ runId: run.id })
     }
   }
 
@@ -89,9 +90,9 @@ export function createRecovery(parts: ChatParts, server: string, live: ReadonlyM
       // SQLite's data folder belongs to one process at a time: whoever else owned a run there is gone.
       const isGone = (other: string) => other !== owner && (db.dialect === "sqlite" || other.startsWith(`${server}/`))
       await end((run) => isGone(run.owner))
-      const open = db.kysely.selectFrom("runs").select("id").where("finished_at", "is", null)
-      // What a call outside a run (a model's test) still held when its server died.
-      await db.batch([{ query: db.kysely.deleteFrom("reservations").where("run_id", "not in", open) }])
+      // What a call outside a run (a model's test) still held when its server died, or one that never came back.
+      const oldest = clock.now() - FORGOTTEN_MS
+      await budgets.bookLost({ withoutRun: (other, since) => isGone(other) || since < oldest })
     },
     async [Symbol.asyncDispose]() {
       for (const timer of timers) clearInterval(timer)

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { after, describe, test } from "node:test"
+import { startOpenAiDouble } from "../../../test/doubles/openai.ts"
 import { stopOwnPostgres } from "../../../test/postgres.ts"
 import { startServer, type TestServer } from "../../../test/server.ts"
 import { until } from "../../../test/until.ts"
@@ -77,6 +78,53 @@ for (const database of ["sqlite", "postgres"] as const) {
         const usage = (await second.call("GET", "/users/ada/usage")).body
         assert.equal(usage.runs, 3)
         assert.equal(await second.stop(), 0)
+      } finally {
+        rmSync(dataDir, { recursive: true, force: true })
+      }
+    })
+    test("a model call that was under way at kill -9 is in the sums, once, as an estimate", async () => {
+      const dataDir = mkdtempSync(join(tmpdir(), "autonomis-restart-"))
+      try {
+        await using provider = await startOpenAiDouble()
+        provider.script([{ text: "Hello." }, { hang: "body" }, { hang: "body" }])
+        const platform = { OPENAI_API_KEY: "key-12345678", OPENAI_BASE_URL: `${provider.url}/v1` }
+        const env = { ...ENV, ...platform, AUTONOMIS_DEFAULT_MODEL: "openai/gpt-5.4" }
+        await using first = await startServer({ dataDir, database, env })
+        // One with limits, one without any.
+        for (const [user, tier] of [
+          ["ada", "pro"],
+          ["bob", "enterprise"],
+        ]) {
+          await first.call("POST", "/users", { user, tier })
+          await first.call("POST", `/users/${user}/agents`, { name: "manager" })
+        }
+        const counted = (await first.call("POST", `${A}/chat`, says("Who are you?"))).body.usage
+        for (const user of ["ada", "bob"])
+          await first.call("POST", `/users/${user}/agents/manager/chat`, says("And now?", { background: true }))
+        await until(() => provider.requests.length === 3, "the calls have reached the provider")
+        const usageOf = async (server: TestServer, user: string) =>
+          (await server.call("GET", `/users/${user}/usage`)).body
+        const before = await usageOf(first, "ada")
+        assert.deepEqual([before.tokens.total, before.estimated], [counted.total_tokens, false])
+        await first.kill9()
+
+        const url = first.databaseUrl
+        const again = { dataDir, env, ...(url === null ? {} : { databaseUrl: url }) }
+        let reports: unknown[] = []
+        for (let starts = 0; starts < 2; starts++) {
+          await using server = await startServer(again)
+          const now = [await usageOf(server, "ada"), await usageOf(server, "bob")]
+          for (const { tokens, estimated, cost_usd, by_model, by_agent } of now) {
+            assert.equal(estimated, true)
+            assert.ok(tokens.input > 0 && cost_usd > 0)
+            assert.deepEqual([by_model[0].model, by_agent[0].agent], ["openai/gpt-5.4", "manager"])
+          }
+          assert.ok(now[0].tokens.input > before.tokens.input)
+          assert.equal(now[0].tokens.output, before.tokens.output)
+          if (starts > 0) assert.deepEqual(now, reports)
+          reports = now
+          assert.equal(await server.stop(), 0)
+        }
       } finally {
         rmSync(dataDir, { recursive: true, force: true })
       }

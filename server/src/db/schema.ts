@@ -163,6 +163,8 @@ export interface Schema {
     cost_nano: number
     platform_cost_nano: number
     created_at: number
+    /** JSON: what is booked when the server that should settle it died. */
+    if_lost: string | null
   }
   attachments: { user_id: string; hash: string; size_bytes: number; created_at: number }
   logs: {

@@ -3,6 +3,7 @@ import { AppError } from "../lib/errors.ts"
 import { newId } from "../lib/ids.ts"
 import type { Runtime } from "../runtime/client.ts"
 import { type CatalogueModel, type Credentials, type ModelTest, TEST_CALL } from "../runtime/protocol.ts"
+import { usageIfLost } from "../runtime/usage.ts"
 import type { Budgets } from "../usage/usage.ts"
 
 export interface TestCallParts {
@@ -34,12 +35,15 @@ export async function testCall(parts: TestCallParts, call: TestCall, signal: Abo
   const { answer, reservation } = await budgets.reserve(payer, request, signal)
   if (!answer.ok) throw new AppError(answer.code, answer.message, answer.extra ? { extra: answer.extra } : {})
   if (reservation === null) throw new Error("a granted call has no reservation")
-  let result: ModelTest | null = null
+  if (reservation.unwritten.length > 0) await db.batch(reservation.unwritten)
+  // Where the worker ends under way nobody knows whether the provider was reached.
+  let usage: ModelTest["usage"] = usageIfLost(request)
   try {
-    result = await runtime.testModel(model, credentials)
+    const result = await runtime.testModel(model, credentials)
+    usage = result.usage
     return result
   } finally {
-    await db.batch(budgets.settleSteps(reservation, result?.usage ?? null))
+    await db.batch(budgets.settleSteps(reservation, usage))
     budgets.released(userId)
   }
 }

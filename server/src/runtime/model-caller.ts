@@ -9,7 +9,7 @@ import type { CallResult } from "./provider-call.ts"
 import { providerReason, shouldRetry } from "./provider-error.ts"
 import type { RuntimeSettings } from "./settings.ts"
 import type { RunUsage } from "./transcript.ts"
-import { addUsage, NO_USAGE } from "./usage.ts"
+import { addUsage, NO_USAGE, roundUsd } from "./usage.ts"
 
 export interface ModelCaller {
   /**
@@ -173,7 +173,7 @@ function toRunUsage(usage: AssistantMessage["usage"], estimated: boolean): RunUs
     cache_read_tokens: usage.cacheRead,
     cache_write_tokens: usage.cacheWrite,
     total_tokens: usage.input + usage.output + usage.cacheRead + usage.cacheWrite,
-    cost_usd: usage.cost.total,
+    cost_usd: roundUsd(usage.cost.total),
     estimated,
   }
 }

@@ -13,7 +13,7 @@ import type {
   ToWorker,
 } from "./protocol.ts"
 import type { RunUsage } from "./transcript.ts"
-import { addUsage, NO_USAGE } from "./usage.ts"
+import { addUsage, NO_USAGE, usageIfLost } from "./usage.ts"
 import type { RuntimeLog } from "./worker-host.ts"
 
 export interface RunEntry {
@@ -108,7 +108,7 @@ export function createRunHost(post: (message: ToWorker) => void, log: RuntimeLog
       for (const run of runs.values()) {
         abortCalls(run)
         runs.delete(run.spec.runId)
-        const settled = [...run.reserved].map(([callId, request]) => settle(run, callId, estimateLost(request)))
+        const settled = [...run.reserved].map(([callId, request]) => settle(run, callId, usageIfLost(request)))
         void Promise.all(settled).then(() =>
           run.finish({
             type: "failed",
@@ -192,14 +192,4 @@ function handsFailure(error: unknown, signal: AbortSignal) {
   if (signal.aborted) return { kind: "aborted" as const, message: "the call was cancelled" }
   if (error instanceof AppError && error.status < 500) return { kind: "unavailable" as const, message: error.message }
   return null
-}
-
-function estimateLost(request: ReserveRequest): RunUsage {
-  return {
-    ...NO_USAGE,
-    input_tokens: request.inputTokens,
-    total_tokens: request.inputTokens,
-    cost_usd: (request.inputTokens * request.price.input) / 1e6,
-    estimated: true,
-  }
 }

@@ -206,6 +206,45 @@ forEachDatabase((_name, open) => {
     await waiting
   })
 
+  test("a call whose server died is booked once, as an estimate that is marked, limited or not", async () => {
+    await using db = await open()
+    for (const limited of [{ tokens_per_month: 100_000, usd_per_day: 1 }, {}]) {
+      const { granted, settle, budgets, usage, user, limits } = await setUp(db, limited)
+      const done = await granted(call(10, 300))
+      await db.batch(done.unwritten)
+      await settle(done, spent(10, 5))
+      const lost = await granted(call(40, 300, { credentialsOwner: "platform" }))
+      await db.batch(lost.unwritten)
+      assert.equal((await usage.report(user.id, limits)).estimated, false)
+      for (let again = 0; again < 2; again++) {
+        await budgets.bookLost({ runId: "run_1" })
+        const report = await usage.report(user.id, limits)
+        assert.deepEqual([report.tokens.input, report.tokens.output, report.estimated], [50, 5, true])
+        assert.equal(report.cost_usd, 0.00004)
+      }
+      const rows = await db.kysely.selectFrom("usage_daily").selectAll().where("user_id", "=", user.id).execute()
+      assert.deepEqual(
+        rows.map((row) => row.platform_cost_nano),
+        [40_000],
+      )
+    }
+    assert.deepEqual(await db.kysely.selectFrom("reservations").selectAll().execute(), [])
+  })
+
+  test("a call outside a run is booked as lost only where its server is gone", async () => {
+    await using db = await open()
+    const { granted, budgets, payer, usage, user, limits } = await setUp(db, { tokens_per_month: 100_000 })
+    await granted(call(40, 300), { ...payer, runId: "test_1", owner: "dead" })
+    await granted(call(7, 300), { ...payer, runId: "test_2", owner: "alive" })
+    await budgets.bookLost({ withoutRun: (owner) => owner === "dead" })
+    assert.equal((await usage.report(user.id, limits)).tokens.total, 40)
+    const held = await db.kysely.selectFrom("reservations").selectAll().execute()
+    assert.deepEqual(
+      held.map((row) => row.run_id),
+      ["test_2"],
+    )
+  })
+
   test("nothing is booked for a user who is being deleted", async () => {
     await using db = await open()
     const { granted, settle, user } = await setUp(db, { tokens_per_month: 1000 })

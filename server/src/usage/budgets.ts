@@ -6,6 +6,7 @@ import { newId } from "../lib/ids.ts"
 import type { ReserveAnswer, ReserveRequest } from "../runtime/protocol.ts"
 import type { RunUsage } from "../runtime/transcript.ts"
 import { dayOf, nextDay, nextMonth } from "./calendar.ts"
+import { bookLost, ifLost } from "./lost.ts"
 import { toNano, toUsd } from "./money.ts"
 import { amountsOf, type Dimension, type DimensionName, guardSteps, lockSteps, NoRoom } from "./reservations.ts"
 import { isPriced, roomFor, type Shortage, worstCost } from "./room.ts"
@@ -25,11 +26,13 @@ export interface Payer {
   owner: string
 }
 
-/** What a granted call holds until it is settled; `id` null where nothing limits the call. */
+/** What a granted call holds until it is settled. */
 export interface Reservation {
-  id: string | null
+  id: string
   payer: Payer
   request: ReserveRequest
+  /** Where nothing limits the call its row is still to be written, at leisure: it only matters if this server dies. */
+  unwritten: Step[]
 }
 
 export type Reserved =
@@ -43,6 +46,8 @@ export interface Budgets {
   settleSteps(reservation: Reservation, usage: RunUsage | null): Step[]
   /** Frees whatever a run that has ended still holds; goes into the batch of its end. */
   releaseRun(runId: string): Step
+  /** Books what calls still hold whose server died, as estimates that are marked, and frees it. */
+  bookLost(which: { runId: string } | { withoutRun: (owner: string, createdAt: number) => boolean }): Promise<void>
   /** To be called once a reservation is settled or released: someone may be waiting for what it held. */
   released(userId: string): void
 }
@@ -84,12 +89,10 @@ export function createBudgets({ db, clock, limits, platformUsdPerDay, waitMs = W
     })
   }
 
-  /** The id of the reservation, written if it still fits; null when another came in between. */
-  async function write(payer: Payer, request: ReserveRequest, dimensions: Dimension[]): Promise<string | null> {
+  function rowOf(payer: Payer, request: ReserveRequest) {
     const cost = worstCost(request)
-    const id = newId("rsv")
-    const row = {
-      id,
+    return {
+      id: newId("rsv"),
       user_id: payer.userId,
       run_id: payer.runId,
       owner: payer.owner,
@@ -97,14 +100,20 @@ export function createBudgets({ db, clock, limits, platformUsdPerDay, waitMs = W
       cost_nano: cost,
       platform_cost_nano: request.credentialsOwner === "platform" ? cost : 0,
       created_at: clock.now(),
+      if_lost: ifLost(payer, request),
     }
+  }
+
+  /** The reservation, written if it still fits; null when another came in between. */
+  async function write(payer: Payer, request: ReserveRequest, dimensions: Dimension[]): Promise<Reservation | null> {
+    const row = rowOf(payer, request)
     try {
       await db.batch([
         ...lockSteps(db, payer.userId, dimensions),
         ...guardSteps(db, payer.userId, dimensions, row),
         { query: db.kysely.insertInto("reservations").values(row) },
       ])
-      return id
+      return { id: row.id, payer, request, unwritten: [] }
     } catch (error) {
       if (error instanceof NoRoom) return null
       throw error
@@ -121,16 +130,20 @@ export function createBudgets({ db, clock, limits, platformUsdPerDay, waitMs = W
         const dimensions = dimensionsOf(limit, request, platformUsdPerDay, clock.now())
         const money = dimensions.find(({ name }) => name !== "tokens_per_month")
         if (money !== undefined && hasUnknownPrice(request)) return unpriced(money)
-        if (dimensions.length === 0) return granted({ id: null, payer, request })
+        if (dimensions.length === 0) {
+          const row = rowOf(payer, request)
+          const unwritten = [{ query: db.kysely.insertInto("reservations").values(row) }]
+          return granted({ id: row.id, payer, request, unwritten })
+        }
         const amounts = await amountsOf(db, payer.userId, dimensions)
         if (signal.aborted) return refused("cancelled", "the run was cancelled")
         const now = roomFor(request, amounts, "now")
         if (now.fits) {
           const lowered = { ...request, maxTokens: now.maxTokens }
-          const id = await write(payer, lowered, dimensions)
-          if (id !== null && hasWaited) wake(payer.userId)
-          if (id !== null) return granted({ id, payer, request: lowered })
-          continue
+          const reservation = await write(payer, lowered, dimensions)
+          if (reservation === null) continue
+          if (hasWaited) wake(payer.userId)
+          return granted(reservation)
         }
         const later = roomFor(request, amounts, "once the others have settled")
         if (!later.fits) return exhausted(later)
@@ -148,11 +161,23 @@ export function createBudgets({ db, clock, limits, platformUsdPerDay, waitMs = W
         const platformPays = request.credentialsOwner === "platform"
         steps.push(addToDay(db, key, { usage, platformPays, runs: 0 }))
       }
-      if (id !== null) steps.push({ query: db.kysely.deleteFrom("reservations").where("id", "=", id) })
+      steps.push({ query: db.kysely.deleteFrom("reservations").where("id", "=", id) })
       return steps
     },
 
     releaseRun: (runId) => ({ query: db.kysely.deleteFrom("reservations").where("run_id", "=", runId) }),
+    async bookLost(which) {
+      const held = db.read.selectFrom("reservations").select(["id", "user_id", "if_lost", "created_at", "owner"])
+      const open = db.read.selectFrom("runs").select("id").where("finished_at", "is", null)
+      const rows =
+        "runId" in which
+          ? await held.where("run_id", "=", which.runId).execute()
+          : (await held.where("run_id", "not in", open).execute()).filter((row) =>
+              which.withoutRun(row.owner, row.created_at),
+            )
+      for (const row of rows) await bookLost(db, row)
+      for (const userId of new Set(rows.map((row) => row.user_id))) wake(userId)
+    },
     released: wake,
   }
 }
