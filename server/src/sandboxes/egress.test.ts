@@ -5,11 +5,12 @@ import { type AddressInfo, createServer as createTcp } from "node:net"
 import { test as inAnyNetwork } from "node:test"
 import { silentLogger } from "../lib/log.ts"
 import { createRedactor } from "../lib/redact.ts"
-import type { SandboxSpec } from "./driver.ts"
+import type { EgressPolicy, SandboxSpec } from "./driver.ts"
 import type { EgressOptions } from "./egress.ts"
+import type { EgressRecord } from "./egress-journal.ts"
 import { inOwnNetwork, runInOwnNetwork } from "./own-network.ts"
 import { createSandboxes } from "./sandboxes.ts"
-import { anySignal, specOf, temporaryFolder } from "./testing.ts"
+import { anySignal, specOf, temporaryFolder, until } from "./testing.ts"
 
 /** What gets out of a sandbox here must not get out of the test. */
 const test = (name: string, run: () => Promise<void>) => void (inOwnNetwork && inAnyNetwork(name, run))
@@ -44,7 +45,8 @@ async function withInternet(
     if (request.url === "/redirect")
       return void response.writeHead(302, { location: "http://metadata.test/latest" }).end()
     if (request.url === "/big") return void response.end(Buffer.alloc(3_000_000, "x"))
-    void answer(request).then((text) => response.end(text))
+    const after = Number(/^\/after-(\d+)$/.exec(request.url ?? "")?.[1] ?? 0)
+    void answer(request).then((text) => setTimeout(() => response.end(text), after).unref())
   })
   web.listen(0, "127.0.0.1")
   await once(web, "listening")
@@ -208,6 +210,84 @@ test("ports and domains are kept to: the plan's lists, and the agent's that narr
       )
     },
   ))
+
+test("where domains are denied an address by its number is refused, and a change of the lists cuts what is open", async () => {
+  let policies: EgressPolicy[] | null = [{ allow: null, deny: [] }]
+  await withInternet(
+    { "site.test": ["127.0.0.1"], "slow.test": ["127.0.0.1"] },
+    { policies: async () => policies, judgeEveryMs: 50, connectMs: 200 },
+    {},
+    async ({ bash, port, counts }) => {
+      const ask = (host: string) => bash(`curl -s -o /dev/null -w '%{http_code}' http://${host}:${port}/`)
+      // Longer than a connection may take to be made.
+      assert.equal(await bash(`curl -s http://slow.test:${port}/after-600`), "GET slow.test /after-600")
+      assert.equal(
+        await bash(`curl -s -x http://127.0.0.1:3128 --noproxy '' http://127.0.0.1:${port}/`),
+        "GET 127.0.0.1 /",
+      )
+      policies = [{ allow: null, deny: ["bad.test"] }]
+      assert.match(
+        await bash(`curl -s -x http://127.0.0.1:3128 --noproxy '' http://127.0.0.1:${port}/`),
+        /only names may be reached/,
+      )
+      assert.equal(await ask("site.test"), "200")
+
+      const open = bash(`curl -s --proxytunnel http://slow.test:${port}/after-60000; echo ended $?`)
+      await until("it is open", () => counts().connections === 4)
+      policies = [{ allow: null, deny: ["slow.test"] }]
+      assert.match(await open, /^ended (52|56)/)
+      assert.equal(await ask("site.test"), "200")
+      policies = null
+      assert.match(await bash(`curl -s http://site.test:${port}/`), /no network/)
+    },
+  )
+})
+
+test("the server's own names are refused, and whatever name leads to their addresses", () => {
+  const names = { "site.test": ["127.0.0.1"], "other.test": ["127.0.0.2"], "agents.test": ["127.0.0.1"] }
+  let own = ["agents.test", "0.0.0.0"]
+  return withInternet(names, { own: () => own, isAllowed: (ip) => ip.startsWith("127.0.0.") }, {}, async (inside) => {
+    const { bash, port } = inside
+    const ask = (host: string) => bash(`curl -s http://${host}:${port}/`)
+    assert.match(await ask("agents.test"), /agents\.test is this server itself/)
+    assert.match(await ask("AGENTS.test."), /this server itself/)
+    assert.match(await ask("site.test"), /not a public address/)
+    assert.match(await ask("other.test"), /could not be reached/)
+    own = ["elsewhere.test"]
+    assert.equal(await ask("site.test"), "GET site.test /")
+  })
+})
+
+test("what went where is reported by destination: connections, refusals with their reason, bytes both ways", async () => {
+  const reported: EgressRecord[] = []
+  const report = async (_owner: unknown, records: EgressRecord[]) => void reported.push(...records)
+  const sum = (destination: string) =>
+    reported
+      .filter((record) => record.destination === destination)
+      .reduce(
+        (all, { connections, refused, bytesIn, bytesOut }) => ({
+          ...{ connections: all.connections + connections, refused: all.refused + refused },
+          ...{ bytesIn: all.bytesIn + bytesIn, bytesOut: all.bytesOut + bytesOut },
+        }),
+        { connections: 0, refused: 0, bytesIn: 0, bytesOut: 0 },
+      )
+  let at = ""
+  await withInternet({ "site.test": ["127.0.0.1"] }, { report }, {}, async ({ bash, port }) => {
+    at = `site.test:${port}`
+    await bash(`for i in 1 2 3; do curl -s -o /dev/null http://${at}/big; done`)
+    await bash(`head -c 500000 /dev/zero | curl -s --proxytunnel -o /dev/null -T - http://${at}/up`)
+    await bash(`curl -s http://${at.replace(/\d+$/, "25")}/?a-secret; curl -s http://nowhere.test:${port}/`)
+  })
+  const { connections, refused, bytesIn, bytesOut } = sum(at)
+  assert.deepEqual([connections, refused], [4, 0])
+  assert.ok(
+    bytesIn > 9_500_000 && bytesIn < 9_510_000 && bytesOut > 500_000 && bytesOut < 510_000,
+    `${bytesIn} ${bytesOut}`,
+  )
+  const ofPort25 = reported.find(({ destination }) => destination === "site.test:25")
+  assert.match(ofPort25?.reason ?? "", /port 25 may not be reached/)
+  assert.ok(!JSON.stringify(reported).includes("a-secret"))
+})
 
 test("what is no proxy request is refused, and a flood of connections is held to its number", () =>
   withInternet({ "site.test": ["127.0.0.1"] }, {}, {}, async ({ bash, port }) => {
