@@ -62,8 +62,13 @@ export const platform = {
     call: "POST /session",
     access: "public",
     summary: "Sign in to the dashboard",
-    description: "Sets the dashboard's cookie for an API key of any kind, or for a one-time link's token.",
-    body: z.union([z.strictObject({ api_key: z.string().max(200) }), z.strictObject({ token: z.string().max(200) })]),
+    description:
+      "Sets the dashboard's cookie for an API key of any kind, or for a one-time link's token. `return` ends looking at an account and brings back the administrator's own sign-in, which `impersonate` had set aside in a cookie of its own.",
+    body: z.union([
+      z.strictObject({ api_key: z.string().max(200) }),
+      z.strictObject({ token: z.string().max(200) }),
+      z.strictObject({ return: z.literal(true) }),
+    ]),
     errors: ["unauthorized"],
     example: { body: { api_key: "{api_key}" } },
   }),
@@ -72,7 +77,8 @@ export const platform = {
     call: "DELETE /session",
     access: "any",
     summary: "Sign out",
-    description: "Ends this sign-in, or with `all=true` every sign-in of this account.",
+    description:
+      "Ends this sign-in, or with `all=true` every sign-in of this account; of an administrator who looks at an account, the administrator's.",
     query: z.strictObject({ all: z.enum(["true", "false"]).optional() }),
     example: {},
   }),

@@ -9,8 +9,16 @@ const READS = new Set(["GET", "HEAD", "OPTIONS"])
 /** The dashboard's cookie. Under https its name makes browsers take it from this host over https alone. */
 export const cookieName = (secure: boolean): string => (secure ? "__Host-autonomis" : "autonomis")
 
-export function cookieHeader(value: string, maxAgeSeconds: number, secure: boolean): string {
-  const parts = [`${cookieName(secure)}=${value}`, "Path=/", `Max-Age=${maxAgeSeconds}`, "HttpOnly", "SameSite=Strict"]
+/** Where an administrator's own sign-in waits while they look at an account. It opens nothing by itself. */
+export const keptCookieName = (secure: boolean): string => `${cookieName(secure)}-admin`
+
+export function cookieHeader(
+  value: string,
+  maxAgeSeconds: number,
+  secure: boolean,
+  name: string = cookieName(secure),
+): string {
+  const parts = [`${name}=${value}`, "Path=/", `Max-Age=${maxAgeSeconds}`, "HttpOnly", "SameSite=Strict"]
   return [...parts, ...(secure ? ["Secure"] : [])].join("; ")
 }
 
@@ -25,9 +33,24 @@ export function keyOf(method: string, headers: IncomingHttpHeaders, publicUrl: U
   const cookie = cookieOf(headers.cookie, cookieName(publicUrl.protocol === "https:"))
   if (cookie === null) return null
   if (!cookie.startsWith(COOKIE_KEY)) return ""
-  if (!READS.has(method) && !isSameOrigin(headers, publicUrl))
-    throw new AppError("forbidden", "a change with the dashboard's cookie must come from the dashboard's own pages")
+  if (!READS.has(method)) fromOwnPages(headers, publicUrl)
   return cookie
+}
+
+/** Throws 403 for what another site's page had a browser send. */
+export function fromOwnPages(headers: IncomingHttpHeaders, publicUrl: URL): void {
+  if (!isSameOrigin(headers, publicUrl))
+    throw new AppError("forbidden", "a change with the dashboard's cookie must come from the dashboard's own pages")
+}
+
+/** The two sign-ins of a browser, whichever counts now. Null for one that is not there. */
+export function signInsOf(headers: IncomingHttpHeaders, publicUrl: URL): { now: string | null; kept: string | null } {
+  const secure = publicUrl.protocol === "https:"
+  const read = (name: string) => {
+    const value = cookieOf(headers.cookie, name)
+    return value?.startsWith(COOKIE_KEY) ? value : null
+  }
+  return { now: read(cookieName(secure)), kept: read(keptCookieName(secure)) }
 }
 
 function bearerOf(headers: IncomingHttpHeaders): string | null {

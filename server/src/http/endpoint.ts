@@ -87,8 +87,8 @@ export type Context<E> = Base<E> &
 export class Answer<T> {
   readonly status: number
   readonly body: T
-  readonly headers: Record<string, string>
-  constructor(status: number, body: T, headers: Record<string, string> = {}) {
+  readonly headers: Record<string, string | string[]>
+  constructor(status: number, body: T, headers: Record<string, string | string[]> = {}) {
     this.status = status
     this.body = body
     this.headers = headers

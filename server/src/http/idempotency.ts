@@ -17,7 +17,7 @@ const NOT_KEPT = new Set([401, 429])
 /** An answer as it was sent. */
 export interface KeptAnswer {
   status: number
-  headers: Record<string, string>
+  headers: Record<string, string | string[]>
   /** Null: no content. */
   body: string | null
 }

@@ -26,6 +26,27 @@ function withCookie(app: TestApp, set: string) {
   return { Cookie, call }
 }
 
+type Jar = ReturnType<typeof cookieJar>
+
+/** Keeps cookies as a browser does, and sends them with an `Origin` of its own. */
+function cookieJar(app: TestApp, cookies: Map<string, string> = new Map()) {
+  return {
+    cookies,
+    copy: () => cookieJar(app, new Map(cookies)),
+    async call(method: string, path: string, body?: unknown, more: Record<string, string> = {}) {
+      const Cookie = [...cookies].map(([name, value]) => `${name}=${value}`).join("; ")
+      const headers = { Origin: app.url, ...(Cookie ? { Cookie } : {}), ...more }
+      const answer = await app.call(method, path, { key: null, headers, body })
+      for (const line of answer.headers.getSetCookie()) {
+        const [, name = "", value = ""] = /^([^=]+)=([^;]*)/.exec(line) ?? []
+        if (/Max-Age=0/.test(line)) cookies.delete(name)
+        else cookies.set(name, value)
+      }
+      return answer
+    },
+  }
+}
+
 test("a line of the server's own log is one line of JSON, whatever is in it", () => {
   const lines: string[] = []
   const log = jsonLogger(
@@ -174,6 +195,90 @@ forEachDatabase((_name, open) => {
     assert.equal((await again.call("GET", "/me")).status, 200)
     aheadMs = HOUR_MS + 1000
     assert.equal((await again.call("GET", "/me")).status, 401)
+  })
+
+  test("an administrator who looks at an account comes back signed in as before, also after the hour", async () => {
+    await using db = await open()
+    let aheadMs = 0
+    await using app = await startApp(db, { clock: { now: () => Date.now() + aheadMs } })
+    const key = await ada(app)
+    const jar = () => cookieJar(app)
+    const admin = jar()
+    await admin.call("POST", "/session", { api_key: app.adminKey })
+    const elsewhere = jar()
+    await elsewhere.call("POST", "/session", { api_key: app.adminKey })
+    const who = async (of: Jar) => {
+      const { status, body } = await of.call("GET", "/me")
+      return status === 200 ? (body.impersonated_by ?? "") + body.kind : status
+    }
+    const back = { return: true }
+
+    const { headers } = await admin.call("POST", "/users/ada/impersonate")
+    assert.equal(headers.getSetCookie().length, 2)
+    for (const cookie of headers.getSetCookie()) assert.match(cookie, /HttpOnly; SameSite=Strict$/)
+    assert.equal(await who(admin), "adminuser")
+    const looking = admin.copy()
+    // Not from another site's page, and not by a cookie that is no administrator's.
+    const foreign = await admin.call("POST", "/session", back, { Origin: "https://evil.example" })
+    assert.deepEqual([foreign.status, await who(admin)], [403, "adminuser"])
+    assert.equal((await jar().call("POST", "/session", back)).status, 401)
+    const thief = jar()
+    await thief.call("POST", "/session", { api_key: key })
+    thief.cookies.set("autonomis-admin", thief.cookies.get("autonomis") ?? "")
+    assert.equal((await thief.call("POST", "/session", back)).status, 401)
+    // What was set aside opens nothing by itself.
+    const kept = admin.copy()
+    kept.cookies.delete("autonomis")
+    assert.equal(await who(kept), 401)
+
+    assert.equal((await admin.call("POST", "/session", back)).status, 204)
+    assert.equal(await who(admin), "admin")
+    assert.deepEqual([...admin.cookies.keys()], ["autonomis"])
+    assert.equal(await who(looking), 401, "the looking has ended, wherever its cookie is")
+    const { entries } = (await app.call("GET", "/users/ada/audit", { key })).body
+    assert.deepEqual([entries[0].action, entries[0].actor], ["session.return", "admin"])
+
+    await admin.call("POST", "/users/ada/impersonate")
+    aheadMs = HOUR_MS + 1000
+    admin.cookies.delete("autonomis")
+    assert.equal((await admin.call("POST", "/session", back)).status, 204)
+    assert.equal(await who(admin), "admin")
+
+    // A user who was suspended meanwhile holds nobody.
+    await admin.call("POST", "/users/ada/impersonate")
+    await app.call("PUT", "/users/ada/state", { body: { state: "suspended" } })
+    assert.equal(await who(admin), 403)
+    await admin.call("POST", "/session", back)
+    assert.equal(await who(admin), "admin")
+    await app.call("PUT", "/users/ada/state", { body: { state: "active" } })
+
+    // Signing out in the account leaves no administrator behind in this browser; everywhere is everywhere.
+    await admin.call("POST", "/users/ada/impersonate")
+    const left = admin.copy()
+    await admin.call("DELETE", "/session")
+    assert.deepEqual([...admin.cookies.keys()], [])
+    assert.equal((await left.call("POST", "/session", back)).status, 401)
+    assert.equal(await who(elsewhere), "admin")
+    const third = jar()
+    await third.call("POST", "/session", { api_key: app.adminKey })
+    await third.call("POST", "/users/ada/impersonate")
+    const ended = third.copy()
+    await elsewhere.call("DELETE", "/session?all=true")
+    assert.equal(await who(third), 401)
+    assert.equal((await ended.call("POST", "/session", back)).status, 401)
+
+    // Whoever signs in afterwards does not find it.
+    const shared = jar()
+    await shared.call("POST", "/session", { api_key: app.adminKey })
+    await shared.call("POST", "/users/ada/impersonate")
+    await shared.call("POST", "/session", { api_key: key })
+    assert.deepEqual([...shared.cookies.keys()], ["autonomis"])
+    const [fourth, witness] = [jar(), jar()]
+    for (const one of [fourth, witness]) await one.call("POST", "/session", { api_key: app.adminKey })
+    await fourth.call("POST", "/users/ada/impersonate")
+    await fourth.call("DELETE", "/session?all=true")
+    assert.equal(await who(witness), 401)
+    assert.equal((await app.call("GET", "/me", { key })).status, 200)
   })
 
   test("under https the cookie is Secure and bound to this host", async () => {

@@ -4,7 +4,8 @@ import type { Origin, Principal, UserRef } from "../http/endpoint.ts"
 import type { Keys, NewKeyOptions } from "../keys/keys.ts"
 import type { Clock } from "../lib/clock.ts"
 
-const COOKIE_MS = 30 * 24 * 3600_000
+/** How long a sign-in lasts at most. */
+export const SIGN_IN_SECONDS = 30 * 24 * 3600
 const LINK_MS = 10 * 60_000
 const IMPERSONATION_MS = 3600_000
 
@@ -12,6 +13,12 @@ const IMPERSONATION_MS = 3600_000
 export interface SignedIn {
   cookie: string
   maxAgeSeconds: number
+}
+
+/** The sign-ins that a browser holds: the one that counts, and an administrator's own beside it. */
+export interface Cookies {
+  now: string | null
+  kept: string | null
 }
 
 export interface SignIn {
@@ -24,7 +31,13 @@ export interface SignIn {
   /** As `link`, for the administrator: printed at a start on which there is nobody yet. */
   adminLink(): Promise<{ token: string; expiresAt: number }>
   impersonate(user: UserRef, principal: Principal, origin: Origin): Promise<SignedIn>
-  signOut(principal: Principal, everywhere: boolean, origin: Origin): Promise<void>
+  /**
+   * Back to the administrator's own sign-in, which was `kept` while they looked at an account; ends the looking `now`, if
+   * it goes on. Null when nothing was kept, or it has ended meanwhile.
+   */
+  comeBack(cookies: Cookies, origin: Origin): Promise<SignedIn | null>
+  /** Of an administrator who looks at an account: their own sign-in ends too, as whoever leaves the browser expects. */
+  signOut(principal: Principal, everywhere: boolean, kept: string | null, origin: Origin): Promise<void>
 }
 
 /** Who a key belongs to, as far as a sign-in repeats it. */
@@ -49,18 +62,24 @@ export function createSignIn({ db, keys, clock }: { db: Database; keys: Keys; cl
     return { cookie: key, maxAgeSeconds: Math.floor(lastsMs / 1000) }
   }
 
+  /** An administrator's own sign-in, by the cookie that it was set aside in. */
+  async function keptAdmin(kept: string | null): Promise<Principal | null> {
+    const principal = kept === null ? null : await keys.authenticate(kept, "api")
+    return principal?.kind === "admin" ? principal : null
+  }
+
   return {
     async withKey(key, origin) {
       const principal = await keys.authenticate(key, "api")
       if (principal === null) return null
       const as = { ...origin, actor: targetOf(principal) }
-      return await open(principal, principal.keyHash, COOKIE_MS, as, "session.create")
+      return await open(principal, principal.keyHash, SIGN_IN_SECONDS * 1000, as, "session.create")
     },
     async withLink(token, origin) {
       const account = await keys.redeemLink(token)
       if (account === null) return null
       const whole = { ...account, impersonatedBy: null }
-      return await open(whole, null, COOKIE_MS, { ...origin, actor: targetOf(whole) }, "session.create")
+      return await open(whole, null, SIGN_IN_SECONDS * 1000, { ...origin, actor: targetOf(whole) }, "session.create")
     },
     async link(user, principal, origin) {
       const expiresAt = clock.now() + LINK_MS
@@ -83,11 +102,22 @@ export function createSignIn({ db, keys, clock }: { db: Database; keys: Keys; cl
         origin,
         "users.impersonate",
       ),
-    async signOut(principal, everywhere, origin) {
+    async comeBack({ now, kept }, origin) {
+      if (kept === null || (await keptAdmin(kept)) === null) return null
+      const looking = now === null ? null : await keys.authenticate(now, "api")
+      if (looking !== null && looking.impersonatedBy !== null) {
+        await keys.revoke(looking.userId, looking.keyHash)
+        await db.batch([audit({ ...origin, actor: "admin" }, looking.userId, "session.return", targetOf(looking))])
+      }
+      return { cookie: kept, maxAgeSeconds: SIGN_IN_SECONDS }
+    },
+    async signOut(principal, everywhere, kept, origin) {
       const { userId, agentId, keyHash, impersonatedBy } = principal
       // Who only looks at an account does not sign its owner out.
       if (everywhere && impersonatedBy === null) await keys.revokeCookies(userId, agentId)
       else await keys.revoke(userId, keyHash)
+      const admin = impersonatedBy === null ? null : await keptAdmin(kept)
+      if (admin !== null) await (everywhere ? keys.revokeCookies(null, null) : keys.revoke(null, admin.keyHash))
       await db.batch([audit(origin, userId, "session.delete", targetOf(principal))])
     },
   }
