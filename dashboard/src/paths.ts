@@ -30,6 +30,8 @@ const at = (path: string, params: Record<string, string>) =>
 export const pathTo = {
   file: (user: string, agent: string, path: string) =>
     `${at(routes.agentTab, { user, agent, tab: "files" })}?path=${encodeURIComponent(path)}`,
+  image: (user: string, agent: string, session: string, message: string, hash: string) =>
+    `/api/v1${at("/users/$user/agents/$agent/sessions/$session/messages/$message/images/$hash", { user, agent, session, message, hash })}`,
   download: (user: string, agent: string, path: string) =>
     `/api/v1/users/${encodeURIComponent(user)}/agents/${encodeURIComponent(agent)}/files/${path
       .split("/")

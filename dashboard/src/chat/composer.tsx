@@ -42,7 +42,8 @@ export function Composer({
     drafts.set(placeKey, value)
   }
   const add = async (files: Iterable<File>) => {
-    const read = await readImages(files, images.length)
+    // A list of the browser's own is empty once its event is over.
+    const read = await readImages([...files], images.length)
     setImages((all) => [...all, ...read.images])
     setError(read.error)
   }

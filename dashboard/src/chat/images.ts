@@ -1,5 +1,8 @@
 import type { ChatMessage } from "@autonomis/contract/chat.ts"
+import { api } from "../api.ts"
 import { t } from "../texts.ts"
+import type { Place } from "./live.ts"
+import type { QuestionImage } from "./turns.ts"
 
 type ImageType = "image/png" | "image/jpeg" | "image/gif" | "image/webp"
 const TYPES: readonly string[] = ["image/png", "image/jpeg", "image/gif", "image/webp"]
@@ -43,7 +46,24 @@ export function contentOf(text: string, images: readonly Attached[]): ChatMessag
   ]
 }
 
-function dataUrl(file: File): Promise<string> {
+/** The images of a message that was sent before, to be sent again; before it is cut, as they go with it. */
+export function readAgain(
+  place: Place,
+  messageId: string | null,
+  images: readonly QuestionImage[],
+): Promise<Attached[]> {
+  return Promise.all(
+    images.map(async ({ mimeType, url, hash }, i) => {
+      if (!isImage(mimeType)) throw new Error(`not a type of image: ${mimeType}`)
+      const attached = { name: String(i + 1), mimeType }
+      if (hash === null || messageId === null) return { ...attached, url }
+      const response = await api.sessions.image({ ...place, id: messageId, hash })
+      return { ...attached, url: await dataUrl(new Blob([await response.arrayBuffer()], { type: mimeType })) }
+    }),
+  )
+}
+
+function dataUrl(file: Blob): Promise<string> {
   return new Promise((resolve, reject) => {
     const reader = new FileReader()
     reader.onload = () => resolve(String(reader.result))

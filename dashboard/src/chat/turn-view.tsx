@@ -1,21 +1,21 @@
-import { ActionIcon, Badge, Button, Group, Loader, Text, Textarea, Tooltip } from "@mantine/core"
+import { ActionIcon, Badge, Button, Group, Loader, Text, Tooltip } from "@mantine/core"
 import { useQuery } from "@tanstack/react-query"
-import { memo, useState } from "react"
+import { memo } from "react"
 import { explain } from "../api.ts"
 import { t } from "../texts.ts"
 import { CopyIcon } from "../ui/copy.tsx"
 import { Icon } from "../ui/icon.tsx"
-import { fullTime } from "../ui/time.tsx"
 import { CostLine } from "./cost-line.tsx"
 import type { Live } from "./live.ts"
 import { Markdown } from "./markdown.tsx"
+import { QuestionView } from "./question-view.tsx"
 import { ToolCard } from "./tool-card.tsx"
 import type { Part, Turn } from "./turns.ts"
 import { failureKey, type RunFailure } from "./use-conversation.ts"
 
-interface Actions {
-  /** Cuts the conversation at this turn and asks again, with another text if one is given. */
-  again: (turn: Turn, text?: string) => void
+export interface Actions {
+  /** Cuts the conversation at this turn and asks again, with another question if one is given. */
+  again: (turn: Turn, question?: NonNullable<Turn["question"]>) => void
   dismiss: () => void
 }
 
@@ -44,7 +44,7 @@ export const TurnView = memo(function TurnView({
   const answer = turn.parts.flatMap((part) => (part.kind === "text" ? [part.text] : [])).join("\n\n")
   return (
     <article className="at-turn">
-      {turn.question ? <QuestionView turn={turn} busy={busy} actions={actions} /> : null}
+      {turn.question ? <QuestionView turn={turn} question={turn.question} busy={busy} actions={actions} /> : null}
       {turn.parts.length > 0 || running ? (
         <div className="at-answer">
           <Group gap={6} className="at-answer-head">
@@ -73,7 +73,7 @@ export const TurnView = memo(function TurnView({
       {!running && (turn.parts.length > 0 || (last && live === undefined)) ? (
         <Group gap={4} className="at-answer-foot">
           {answer ? <CopyIcon text={answer} label={t.chat.copyAnswer} /> : null}
-          {last && turn.messageId && turn.question?.images.length === 0 ? (
+          {last && turn.messageId && turn.question ? (
             <Tooltip label={t.chat.retry}>
               <ActionIcon
                 variant="subtle"
@@ -159,76 +159,5 @@ function PartView({ part, growing, user, agent }: { part: Part; growing: boolean
       </summary>
       <Markdown text={part.text} growing={growing} />
     </details>
-  )
-}
-
-function QuestionView({ turn, busy, actions }: { turn: Turn; busy: boolean; actions: Actions }) {
-  const [draft, setDraft] = useState<string | null>(null)
-  const { text = "", images = [] } = turn.question ?? {}
-  if (draft !== null)
-    return (
-      <form
-        className="at-question at-question-edit"
-        onSubmit={(event) => {
-          event.preventDefault()
-          setDraft(null)
-          if (draft.trim()) actions.again(turn, draft.trim())
-        }}
-      >
-        <Textarea
-          aria-label={t.chat.editText}
-          value={draft}
-          onChange={(e) => setDraft(e.currentTarget.value)}
-          autosize
-          maxRows={12}
-          autoFocus
-          onKeyDown={(e) => {
-            if (e.key === "Escape") setDraft(null)
-          }}
-        />
-        <Text size="xs" c="dimmed">
-          {t.chat.editHint}
-        </Text>
-        <Group gap="xs" justify="flex-end">
-          <Button size="xs" variant="default" onClick={() => setDraft(null)}>
-            {t.cancel}
-          </Button>
-          <Button size="xs" type="submit" disabled={busy}>
-            {t.chat.resend}
-          </Button>
-        </Group>
-      </form>
-    )
-  return (
-    <div className="at-question-row">
-      {turn.messageId && images.length === 0 ? (
-        <Tooltip label={t.chat.edit}>
-          <ActionIcon
-            className="at-quiet"
-            variant="subtle"
-            color="gray"
-            aria-label={t.chat.edit}
-            disabled={busy}
-            onClick={() => setDraft(text)}
-          >
-            <Icon name="edit" size={15} />
-          </ActionIcon>
-        </Tooltip>
-      ) : null}
-      <div className="at-question" title={turn.time ? fullTime(turn.time) : undefined}>
-        {images.map((image, i) =>
-          image.url ? (
-            // biome-ignore lint/suspicious/noArrayIndexKey: the list never changes
-            <img key={i} src={image.url} alt={t.chat.yourImage} className="at-question-image" />
-          ) : (
-            // biome-ignore lint/suspicious/noArrayIndexKey: the list never changes
-            <Badge key={i} variant="light" color="gray" leftSection={<Icon name="image" size={12} />}>
-              {image.mimeType}
-            </Badge>
-          ),
-        )}
-        <p className="at-pre">{text}</p>
-      </div>
-    </div>
   )
 }

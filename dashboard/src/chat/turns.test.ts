@@ -54,7 +54,7 @@ test("stored messages become turns, and the run under way is left to its events"
     { ...message("m3", "user", "go on"), run_id: "run_2" },
     { ...message("m4", "assistant", "half"), run_id: "run_2" },
   ]
-  const turns = turnsOf(stored, "run_2")
+  const turns = turnsOf(stored, () => "", "run_2")
   assert.deepEqual(
     turns.map((turn) => [turn.question?.text, texts(turn.parts)]),
     [
@@ -62,6 +62,16 @@ test("stored messages become turns, and the run under way is left to its events"
       ["go on", []],
     ],
   )
+})
+
+test("the images of a stored question are found by its id and their hash", () => {
+  const image = { type: "image" as const, mime_type: "image/png", hash: "abc" }
+  const stored = [message("m1", "user", [{ type: "text", text: "what is this?" }, image])]
+  const [turn] = turnsOf(stored, (id, hash) => `/${id}/${hash}`)
+  assert.deepEqual(turn?.question, {
+    text: "what is this?",
+    images: [{ mimeType: "image/png", hash: "abc", url: "/m1/abc" }],
+  })
 })
 
 test("blocks of a growing answer join to the same text, and a fence is never cut", () => {

@@ -16,26 +16,40 @@ export type Part = { kind: "text" | "thinking" | "summary"; text: string } | Too
 
 export type RunUsage = ChatAnswer["usage"]
 
+export interface QuestionImage {
+  mimeType: string
+  url: string
+  /** Null while the message is on its way: the `url` then bears the image itself. */
+  hash: string | null
+}
+
 export interface Turn {
   id: string
   /** The stored message, to cut the conversation at; null while it is only on its way. */
   messageId: string | null
   /** Null where the turn did not begin with a message of the user. */
-  question: { text: string; images: readonly { mimeType: string; url: string | null }[] } | null
+  question: { text: string; images: readonly QuestionImage[] } | null
   runId: string | null
   parts: readonly Part[]
   time: string | null
 }
 
+/** Where an image of a stored message is found. */
+type ImageUrl = (messageId: string, hash: string) => string
+
 /** The turns of a stored conversation, the oldest first; with `without`, but for the answer of the run that is live. */
-export function turnsOf(messages: readonly SessionMessage[], without: string | null = null): Turn[] {
+export function turnsOf(
+  messages: readonly SessionMessage[],
+  imageUrl: ImageUrl,
+  without: string | null = null,
+): Turn[] {
   const turns: Turn[] = []
   for (const message of messages) {
     if (message.role === "user") {
       turns.push({
         id: message.id,
         messageId: message.id,
-        question: questionOf(message),
+        question: questionOf(message, imageUrl),
         runId: message.run_id,
         parts: [],
         time: message.created_at,
@@ -55,10 +69,14 @@ export function turnsOf(messages: readonly SessionMessage[], without: string | n
   return turns
 }
 
-function questionOf({ content }: SessionMessage): NonNullable<Turn["question"]> {
+function questionOf({ id, content }: SessionMessage, imageUrl: ImageUrl): NonNullable<Turn["question"]> {
   if (typeof content === "string") return { text: content, images: [] }
   const text = content.flatMap((part) => (part.type === "text" ? [part.text] : [])).join("\n\n")
-  const images = content.flatMap((part) => (part.type === "image" ? [{ mimeType: part.mime_type, url: null }] : []))
+  const images = content.flatMap((part) => {
+    if (part.type !== "image") return []
+    const { mime_type: mimeType, hash } = part
+    return [{ mimeType, hash, url: imageUrl(id, hash) }]
+  })
   return { text, images }
 }
 

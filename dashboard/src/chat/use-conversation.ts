@@ -1,6 +1,7 @@
 import { useQuery } from "@tanstack/react-query"
 import { useEffect, useMemo, useSyncExternalStore } from "react"
 import { api, queryClient } from "../api.ts"
+import { pathTo } from "../paths.ts"
 import { runQuery, sessionQuery, sessionsQuery } from "../queries.ts"
 import { createLiveRuns, type Live, type Place } from "./live.ts"
 import { type RunUsage, type Turn, turnsOf } from "./turns.ts"
@@ -59,7 +60,9 @@ export function useConversation({ user, agent, session }: Place, saved: boolean)
 
   const liveRunId = live?.answer.runId ?? null
   const turns = useMemo(() => {
-    const all = turnsOf(stored ?? [], liveRunId)
+    const { user, agent, session } = place
+    const imageUrl = (id: string, hash: string) => pathTo.image(user, agent, session, id, hash)
+    const all = turnsOf(stored ?? [], imageUrl, liveRunId)
     if (live === undefined) return all
     const last = all.at(-1)
     const inStore = last !== undefined && liveRunId !== null && last.runId === liveRunId
@@ -69,6 +72,6 @@ export function useConversation({ user, agent, session }: Place, saved: boolean)
       ...all,
       { id: "live", messageId: null, question, runId: liveRunId, parts: live.answer.parts, time: null } satisfies Turn,
     ]
-  }, [stored, live, liveRunId])
+  }, [stored, live, liveRunId, place])
   return { turns, live, query }
 }

@@ -1,11 +1,11 @@
 import { Button, Drawer, Text, Title } from "@mantine/core"
 import { useQuery } from "@tanstack/react-query"
 import { Navigate, useNavigate, useParams } from "@tanstack/react-router"
-import { useCallback, useEffect, useMemo, useState } from "react"
+import { useCallback, useEffect, useMemo, useRef, useState } from "react"
 import { api } from "../api.ts"
 import { Composer } from "../chat/composer.tsx"
 import { ConversationList } from "../chat/conversation-list.tsx"
-import { type Attached, contentOf } from "../chat/images.ts"
+import { type Attached, contentOf, readAgain } from "../chat/images.ts"
 import { TurnList } from "../chat/turn-list.tsx"
 import { TurnView } from "../chat/turn-view.tsx"
 import type { Turn } from "../chat/turns.ts"
@@ -138,27 +138,29 @@ function Talk({
 
   const ask = useCallback(
     (text: string, images: readonly Attached[]) => {
-      liveRuns.send(place, { text, images }, contentOf(text, images))
+      const shown = images.map(({ mimeType, url }) => ({ mimeType, url, hash: null }))
+      liveRuns.send(place, { text, images: shown }, contentOf(text, images))
       if (!saved) void navigate({ to: routes.chatSession, params: place, replace: true })
     },
     [place, saved, navigate],
   )
+  const cutting = useRef(false)
   const again = useCallback(
-    async (turn: Turn, text?: string) => {
-      const { question } = turn
-      if (question === null) return
-      const images = question.images.flatMap((image, i) =>
-        image.url ? [{ name: `${i}`, mimeType: image.mimeType as Attached["mimeType"], url: image.url }] : [],
-      )
+    async (turn: Turn, question = turn.question) => {
+      if (question === null || cutting.current) return
+      cutting.current = true
       try {
+        const images = await readAgain(place, turn.messageId, question.images)
         if (turn.messageId !== null) {
           await api.sessions.cut({ ...place, id: turn.messageId })
           await query.refetch()
         }
         liveRuns.forget(place)
-        ask(text ?? question.text, images)
+        ask(question.text, images)
       } catch (error) {
         toastError(error)
+      } finally {
+        cutting.current = false
       }
     },
     [place, ask, query.refetch],
