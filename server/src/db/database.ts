@@ -1,6 +1,7 @@
 import type { CompiledQuery, Kysely } from "kysely"
 import type { Heard } from "./postgres-listen.ts"
 import type { Schema } from "./schema.ts"
+import type { Writes } from "./writes.ts"
 
 /** Anything Kysely can compile: a finished query builder. */
 export interface Compilable<Row> {
@@ -33,6 +34,8 @@ export type BatchRows<S extends readonly Step[]> = {
  */
 export interface Database extends AsyncDisposable {
   readonly dialect: "sqlite" | "postgres"
+  /** Where every write passes through this handle (SQLite); null where other servers write too. */
+  readonly writes: Writes | null
   readonly read: Kysely<Schema>
   readonly kysely: Kysely<Schema>
   /** Runs a compiled read by the shortest way there is; at once on SQLite. */

@@ -25,6 +25,7 @@ export function openPostgres(url: string, onError: (error: Error) => void, schem
   const kysely = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) })
   return {
     dialect: "postgres",
+    writes: null,
     read: kysely,
     kysely,
     async fetch<Row>(query: CompiledQuery<Row>) {

@@ -1,17 +1,55 @@
 import type { CompiledQuery } from "kysely"
 import type { Compilable, Database } from "./database.ts"
+import { tablesOf, type Writes } from "./writes.ts"
 
 /**
  * A query that is compiled once and then run with other parameters: what each request does takes no builder's time.
- * Build it with any values in the places of the parameters, in their order.
+ * Build it with any values in the places of the parameters, in their order. Where every write passes through the same
+ * handle, rows are kept until something is written to their tables; so they are frozen.
  */
-export function prepared<Row, Parameters extends readonly (string | number | null)[]>(
+export function prepared<Row, Parameters extends readonly string[]>(
   db: Database,
   query: Compilable<Row>,
-): (...parameters: Parameters) => Promise<Row[]> {
+): (...parameters: Parameters) => Promise<readonly Readonly<Row>[]> {
   const compiled: CompiledQuery<Row> = query.compile()
+  const kept = db.writes === null ? null : createKept<Row>(db.writes, tablesOf(compiled.sql))
   return async (...parameters) => {
     if (parameters.length !== compiled.parameters.length) throw new TypeError("wrong number of parameters")
-    return db.fetch<Row>({ ...compiled, parameters })
+    const known = kept?.get(parameters)
+    if (known !== undefined) return known
+    const rows = db.fetch<Row>({ ...compiled, parameters })
+    // Where rows are kept they come at once: no write fits in between.
+    if (kept !== null && Array.isArray(rows)) return kept.set(parameters, rows)
+    return rows
+  }
+}
+
+/** What another program wrote (an operator at the file) shows after this time at the latest. */
+const LIVES_MS = 1000
+const MOST = 10_000
+
+function createKept<Row>(writes: Writes, tables: readonly string[]) {
+  const rows = new Map<string, readonly Readonly<Row>[]>()
+  let asOf = -1
+  let until = 0
+  const nameOf = (parameters: readonly string[]) =>
+    parameters.length === 1 ? (parameters[0] ?? "") : JSON.stringify(parameters)
+  return {
+    get(parameters: readonly string[]) {
+      const now = writes.of(tables)
+      if (now !== asOf || performance.now() > until) {
+        rows.clear()
+        asOf = now
+        until = performance.now() + LIVES_MS
+      }
+      return rows.get(nameOf(parameters))
+    },
+    /** In the same turn as `get`, so that both are as of the same writes. */
+    set(parameters: readonly string[], found: Row[]) {
+      if (rows.size >= MOST) rows.clear()
+      for (const row of found) Object.freeze(row)
+      rows.set(nameOf(parameters), found)
+      return found
+    },
   }
 }

@@ -2,6 +2,7 @@ import { backup, DatabaseSync, type SQLInputValue, type StatementSync } from "no
 import { type CompiledQuery, Kysely, SqliteAdapter, SqliteDialect } from "kysely"
 import { type BatchRows, checkRows, type Database, type Step } from "./database.ts"
 import type { Schema } from "./schema.ts"
+import { countWrites } from "./writes.ts"
 
 const JOBS_A_COMMIT = 200
 const STATEMENTS_KEPT = 500
@@ -22,7 +23,7 @@ function bind(value: unknown): SQLInputValue {
   throw new TypeError("cannot bind an object")
 }
 
-function preparer(raw: DatabaseSync): (text: string) => Statement {
+function preparer(raw: DatabaseSync, ran: (sql: string) => void = () => {}): (text: string) => Statement {
   const kept = new Map<string, Statement>()
   return (text) => {
     // A transaction that reads before it writes would fail at once when another wrote in between.
@@ -32,8 +33,14 @@ function preparer(raw: DatabaseSync): (text: string) => Statement {
     const statement: StatementSync = raw.prepare(query)
     const made: Statement = {
       reader: statement.columns().length > 0,
-      all: (parameters) => statement.all(...parameters.map(bind)),
-      run: (parameters) => statement.run(...parameters.map(bind)),
+      all(parameters) {
+        ran(query)
+        return statement.all(...parameters.map(bind))
+      },
+      run(parameters) {
+        ran(query)
+        return statement.run(...parameters.map(bind))
+      },
       iterate: (parameters) => statement.iterate(...parameters.map(bind)),
     }
     if (kept.size > STATEMENTS_KEPT) kept.clear()
@@ -60,7 +67,8 @@ export function openSqlite(file: string): Database {
   raw.exec(
     "pragma journal_mode=wal; pragma synchronous=full; pragma cache_size=-16000; pragma journal_size_limit=67108864",
   )
-  const prepare = preparer(raw)
+  const writes = countWrites()
+  const prepare = preparer(raw, writes.ran)
   const kysely = new Kysely<Schema>({ dialect: new Dialect({ database: { prepare, close: () => raw.close() } }) })
 
   const rawRead = new DatabaseSync(file, { timeout: 5000, readOnly: true })
@@ -121,6 +129,7 @@ export function openSqlite(file: string): Database {
 
   return {
     dialect: "sqlite",
+    writes,
     read,
     kysely,
     fetch<Row>(query: CompiledQuery<Row>) {

@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from "fastify"
-import { oneJsonLine } from "../lib/log.ts"
+import { jsonString } from "../lib/log.ts"
 import { pathOf } from "./paths.ts"
 
 /** One line for every answer, so that its `X-Request-Id` is found. Lines leave together, a tenth of a second late. */
@@ -13,6 +13,7 @@ const MAX_PATH = 300
 export function createAccessLog(write: (lines: string) => void, now: () => number): AccessLog {
   let waiting = ""
   let timer: NodeJS.Timeout | null = null
+  let last = { ms: 0, iso: "" }
   function flush(): void {
     if (timer) clearTimeout(timer)
     timer = null
@@ -23,18 +24,17 @@ export function createAccessLog(write: (lines: string) => void, now: () => numbe
   return {
     record(request, reply) {
       const { principal } = request.admitted ?? { principal: null }
-      waiting += oneJsonLine({
-        time: new Date(now()).toISOString(),
-        level: "info",
-        message: "request",
-        requestId: request.id,
-        method: request.method,
-        // Without the query, which may hold what is nobody's business.
-        path: pathOf(request.raw.url ?? "").slice(0, MAX_PATH),
-        status: reply.statusCode,
-        ms: Math.round(reply.elapsedTime),
-        by: principal === null ? null : (principal.agentId ?? principal.userId ?? principal.kind),
-      })
+      const by = principal === null ? null : (principal.agentId ?? principal.userId ?? principal.kind)
+      const ms = now()
+      // Many answers share a millisecond, and writing a time costs as much as the rest of the line.
+      if (ms !== last.ms) last = { ms, iso: new Date(ms).toISOString() }
+      // Without the query, which may hold what is nobody's business.
+      const path = jsonString(pathOf(request.raw.url ?? "").slice(0, MAX_PATH))
+      // Only the path comes from outside; by hand this takes a tenth of what a serializer does.
+      waiting +=
+        `{"time":"${last.iso}","level":"info","message":"request","requestId":"${request.id}",` +
+        `"method":"${request.method}","path":${path},"status":${reply.statusCode},` +
+        `"ms":${Math.round(reply.elapsedTime)},"by":${by === null ? null : `"${by}"`}}\n`
       timer ??= setTimeout(flush, FLUSH_AFTER_MS).unref()
     },
     [Symbol.dispose]: flush,

@@ -24,9 +24,14 @@ export function jsonLogger(write: (line: string) => void, now: () => number, lea
 
 /** A value as one line of JSON, its end included. */
 export function oneJsonLine(value: object): string {
-  const json = JSON.stringify(value, plain)
-  return `${json.replace(UNSAFE, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`)}\n`
+  return `${safe(JSON.stringify(value, plain))}\n`
 }
+
+/** A string as it stands in such a line. */
+export const jsonString = (text: string): string => safe(JSON.stringify(text))
+
+const safe = (json: string): string =>
+  json.replace(UNSAFE, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`)
 
 function plain(_key: string, value: unknown): unknown {
   if (!(value instanceof Error)) return typeof value === "bigint" ? String(value) : value
