@@ -132,7 +132,7 @@ export const STREAM_EVENTS = {
   "tool.output": z.object({ id: z.string(), delta: z.string() }),
   "tool.finished": z.object({ id: z.string(), is_error: z.boolean(), duration_ms: z.number(), result: z.string() }),
   done: ChatAnswer,
-  /** Beside the two may stand what the HTTP answer would say too: `limit`, `left`, `resets_at`. */
+  /** Beside the two may stand what the HTTP answer would say too: `limit`, `left`, `resets_at`, `retry_after_seconds`. */
   error: RunError.loose(),
 } as const
 export type StreamEventName = keyof typeof STREAM_EVENTS

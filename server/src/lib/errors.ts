@@ -4,7 +4,10 @@ export interface AppErrorOptions {
   /** What went wrong inside; goes to the log, never to the caller. */
   cause?: unknown
   details?: ErrorDetail[]
-  /** Further public fields of the error's body (`matches`, `limit`, `resets_at` …). */
+  /**
+   * Further public fields of the error's body (`matches`, `limit`, `resets_at` …). `retry_after_seconds` among them, which
+   * readers of a stream get there, becomes `Retry-After` too.
+   */
   extra?: Record<string, unknown>
   /** Seconds after which a repeat may work; becomes `Retry-After`. */
   retryAfterSeconds?: number
@@ -23,7 +26,8 @@ export class AppError extends Error {
     this.code = code
     this.details = options.details
     this.extra = options.extra
-    this.retryAfterSeconds = options.retryAfterSeconds
+    const later = options.extra?.retry_after_seconds
+    this.retryAfterSeconds = options.retryAfterSeconds ?? (typeof later === "number" ? later : undefined)
   }
 
   get status(): number {

@@ -100,6 +100,7 @@ forEachDatabase((_name, open) => {
       limit: "tokens_per_month",
       left: left >= 257 ? 0 : left,
       resets_at: "2026-04-01T00:00:00.000Z",
+      retry_after_seconds: 16.5 * 24 * 3600,
     })
     assert.deepEqual(await db.kysely.selectFrom("reservations").selectAll().execute(), [])
   })
@@ -140,7 +141,7 @@ forEachDatabase((_name, open) => {
     const { granted, refused, budgets, payer } = await setUp(db, { tokens_per_month: 1000 }, { waitMs: 100 })
     await granted(call(500, 400))
     const answer = await refused(call(200, 300))
-    assert.deepEqual(answer.extra?.left, 100)
+    assert.deepEqual([answer.extra?.left, answer.extra?.retry_after_seconds], [100, 10])
     const gone = new AbortController()
     const waits = budgets.reserve(payer, call(200, 300), gone.signal)
     gone.abort()

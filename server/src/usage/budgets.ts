@@ -146,9 +146,9 @@ export function createBudgets({ db, clock, limits, platformUsdPerDay, waitMs = W
           return granted(reservation)
         }
         const later = roomFor(request, amounts, "once the others have settled")
-        if (!later.fits) return exhausted(later)
+        if (!later.fits) return exhausted(later, "when it is new")
         const leftMs = deadline - performance.now()
-        if (leftMs <= 0) return exhausted(now)
+        if (leftMs <= 0) return exhausted(now, "when others have settled")
         hasWaited = true
         await settledOrDue(payer.userId, Math.min(leftMs, LOOK_EVERY_MS), signal)
       }
@@ -228,13 +228,16 @@ function unpriced({ name }: Dimension): Reserved {
 }
 
 /** What is left is told in tokens or USD; of the platform's own ceiling, which others use too, nothing is told. */
-function exhausted({ dimension, left }: Shortage): Reserved {
+function exhausted({ dimension, left }: Shortage, retry: "when it is new" | "when others have settled"): Reserved {
   const { name, now } = dimension
   const shown = name === "platform_usd_per_day" ? 0 : name === "tokens_per_month" ? left : toUsd(left)
-  const resetsAt = iso(name.endsWith("month") ? nextMonth(now) : nextDay(now))
+  const resetsMs = name.endsWith("month") ? nextMonth(now) : nextDay(now)
+  const resetsAt = iso(resetsMs)
+  const retryMs = retry === "when it is new" ? resetsMs - now : WAIT_MS
   return refused("budget_exhausted", `${WORDS[name]} is used up: ${shown} left, new at ${resetsAt}`, {
     limit: name,
     left: shown,
     resets_at: resetsAt,
+    retry_after_seconds: Math.max(1, Math.ceil(retryMs / 1000)),
   })
 }

@@ -193,6 +193,16 @@ test("a used-up budget is a RateLimitError that a client does not repeat", async
     )
   }
   assert.equal((await app.call("GET", "/users/poor/usage")).body.runs, before + 2)
+  const key = made.body.agents[0].api_key
+  const body = { messages: ask("x") }
+  for (const path of ["/users/poor/agents/manager/chat", "//gateway/poor/manager/v1/chat/completions"]) {
+    const refused = await app.call("POST", path, { key, body })
+    assert.equal(refused.status, 429)
+    const untilNextMonth = Number(refused.headers.get("retry-after"))
+    assert.ok(untilNextMonth > 0 && untilNextMonth <= 31 * 24 * 3600, String(untilNextMonth))
+  }
+  const streamed = await app.call("POST", "/users/poor/agents/manager/chat/stream", { key, body })
+  assert.match(streamed.text, /event: error\ndata: .*"resets_at":".*","retry_after_seconds":\d+/)
 })
 
 test("a client that goes away cancels the run at once, streaming or not", async () => {
