@@ -8,7 +8,18 @@ export const PlatformStatus = z
     sandboxes_open: z.number().int(),
     runs: z.number().int(),
     database: z.string(),
-    sandbox: z.object({ driver: z.string(), holds: z.array(z.string()) }),
+    sandbox: z.object({
+      driver: z.string(),
+      holds: z.array(z.string()),
+      egress: z
+        .object({
+          connections: z.number().int(),
+          refused: z.number().int(),
+          bytes_out: z.number().int(),
+          bytes_in: z.number().int(),
+        })
+        .meta({ description: "Connections of sandboxes outwards, on this server, since its start." }),
+    }),
     providers: z.array(z.object({ name: z.string(), key: z.boolean(), errors_last_hour: z.number().int() })),
     paused: z.boolean(),
   })

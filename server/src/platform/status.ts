@@ -2,6 +2,7 @@ import type { PlatformStatus } from "@autonomis/contract/platform.ts"
 import type { Database } from "../db/database.ts"
 import { type Clock, iso } from "../lib/clock.ts"
 import { PROVIDERS, splitModel } from "../runtime/providers.ts"
+import type { SandboxStatus } from "../sandboxes/sandboxes.ts"
 
 /** What the parts say about themselves, asked at each call. */
 export interface StatusSources {
@@ -10,7 +11,7 @@ export interface StatusSources {
   clock: Clock
   /** The platform's own keys and base URLs, by the variables' names. */
   providers: Readonly<Record<string, string>>
-  sandboxes(): { driver: string; holds: string[]; open: number }
+  sandboxes(): Pick<SandboxStatus, "driver" | "holds" | "open" | "egress">
   paused(): boolean
 }
 
@@ -19,14 +20,15 @@ const HOUR_MS = 3600_000
 /** `startedAt`: this server's. Runs and the providers' errors are those of every server on the database. */
 export async function platformStatus(sources: StatusSources, startedAt: number): Promise<PlatformStatus> {
   const { version, db, clock, sandboxes, paused } = sources
-  const { driver, holds, open } = sandboxes()
+  const { driver, holds, open, egress } = sandboxes()
+  const { connections, refused, bytesOut, bytesIn } = egress
   return {
     version,
     started_at: iso(startedAt),
     sandboxes_open: open,
     runs: await countRuns(db),
     database: db.dialect,
-    sandbox: { driver, holds },
+    sandbox: { driver, holds, egress: { connections, refused, bytes_out: bytesOut, bytes_in: bytesIn } },
     providers: providersOf(sources.providers, await countErrors(db, clock.now() - HOUR_MS)),
     paused: paused(),
   }

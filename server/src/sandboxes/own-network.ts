@@ -1,10 +1,16 @@
 import { spawn } from "node:child_process"
 import { once } from "node:events"
 
-/** Addresses that are played inside, so that an attack that gets out of a sandbox never gets out of the test. */
-const PLAYED = ["169.254.169.254", "10.0.0.1", "198.51.100.7"]
+/**
+ * Addresses that are played inside, so that an attack that gets out of a sandbox never gets out of the test. The last
+ * gives the loopback its whole network: 93.184.216.34 is played too, without being an address of an interface.
+ */
+const PLAYED = ["169.254.169.254", "10.0.0.1", "198.51.100.7", "93.184.216.1"]
 
-/** Brings the loopback up and gives it the played addresses (SIOCSIFFLAGS, SIOCSIFADDR), then becomes the test. */
+/**
+ * Brings the loopback up, gives it the played addresses (SIOCSIFFLAGS, SIOCSIFADDR), has names asked of this machine
+ * alone, then becomes the test.
+ */
 const SCRIPT = `
 use Socket;
 socket(S, AF_INET, SOCK_DGRAM, 0) or die "socket: $!";
@@ -15,11 +21,12 @@ for my $a (split /,/, shift @ARGV) {
   my $request = pack("a16Sna4x16", "lo:" . $i++, AF_INET, 0, inet_aton($a));
   ioctl(S, 0x8916, $request) or die "address: $!";
 }
+my $names = 'f=$(mktemp) && echo nameserver 127.0.0.1 > $f && mount --bind $f /etc/resolv.conf && rm $f';
+system($names) == 0 or die "names";
 exec @ARGV or die "exec: $!";
 `
 
 export const inOwnNetwork = process.env.AUTONOMIS_TEST_NETWORK === "own"
-
 /** Runs a test file again in a network namespace of its own; rejects with what it said when it fails. */
 export async function runInOwnNetwork(file: string): Promise<void> {
   const { NODE_TEST_CONTEXT: _, ...env } = process.env
@@ -29,6 +36,7 @@ export async function runInOwnNetwork(file: string): Promise<void> {
     [
       ...(asRoot ? [] : ["--map-current-user", "--keep-caps"]),
       "--net",
+      "--mount",
       "perl",
       "-e",
       SCRIPT,
