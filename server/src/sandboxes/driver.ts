@@ -84,6 +84,8 @@ export interface SandboxDriver extends AsyncDisposable {
   stop(id: SandboxId, signal: AbortSignal): Promise<void>
   /** Ends the sandbox and removes its files. Idempotent. */
   destroy(spec: Pick<SandboxSpec, "id" | "userId" | "hostUid">, signal: AbortSignal): Promise<void>
+  /** Lets go of a user's folder, which is to be moved or removed; the user's sandboxes have ended. */
+  leaveUser?(userId: string): Promise<void>
   /** What is there, also from an earlier server that crashed. */
   list(signal: AbortSignal): Promise<SandboxState[]>
   /** The workspace's files, without opening a guest where the host can see them. */

@@ -8,12 +8,13 @@ import { measureTree, removeTree } from "./tree.ts"
 import { at, inWords, type Place, TEMPORARY_PREFIX, type WalkOptions, withPlace } from "./walk.ts"
 
 export interface HostFilesOptions {
-  /** The workspace's folder; nothing above it is in a tenant's reach. */
-  root: string
   /** Owner of what is written; null: whoever the server is. */
   uid: number | null
-  /** Makes the workspace if it is not there. */
-  prepare: () => Promise<void>
+  /**
+   * Works in the workspace's folder, above which nothing is in a tenant's reach. With `makes` it is made if it is not
+   * there, else an empty folder may stand for it. What was opened there stays open.
+   */
+  within<T>(makes: boolean, work: (root: string) => Promise<T>): Promise<T>
 }
 
 /** Looked at together: each waits for a thread of the pool. */
@@ -22,16 +23,9 @@ const STATS_AT_ONCE = 64
 const FOLLOW: WalkOptions = { make: null, followLast: true }
 
 /** A workspace that the host sees, by descriptors only: see `walk.ts`. Leaves no descriptor and no temporary file behind. */
-export function createHostFiles({ root, uid, prepare }: HostFilesOptions): WorkspaceFiles {
-  async function place<T>(
-    path: string,
-    options: WalkOptions,
-    signal: AbortSignal,
-    use: (place: Place) => Promise<T>,
-  ): Promise<T> {
-    await prepare()
-    return withPlace(root, path, options, signal, use)
-  }
+export function createHostFiles({ uid, within }: HostFilesOptions): WorkspaceFiles {
+  const place = <T>(path: string, options: WalkOptions, signal: AbortSignal, use: (place: Place) => Promise<T>) =>
+    within(options.make !== null, (root) => withPlace(root, path, options, signal, use))
 
   return {
     stat: (path, signal) => place(path, FOLLOW, signal, async (found) => statOf(path, present(found).stat)),

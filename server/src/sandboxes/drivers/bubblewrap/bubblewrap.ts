@@ -6,12 +6,13 @@ import { AppError, messageOf } from "../../../lib/errors.ts"
 import type { Logger } from "../../../lib/log.ts"
 import type { DriverReport, SandboxDriver, SandboxSpec } from "../../driver.ts"
 import { type Cgroups, closeAll, openCgroups } from "../cgroups.ts"
+import { createDiskImages, type DiskImages, tryDiskImage } from "../disk-images.ts"
 import { type GuestProcess, startGuestProcess } from "../guest-process.ts"
 import { signalCommands } from "../process-tree.ts"
 import { createRunning } from "../running.ts"
-import { createWorkspaces } from "../workspace.ts"
+import { createWorkspaces, type OpenWorkspace } from "../workspace.ts"
 import { bwrapArguments, launcher, SECCOMP_FD } from "./arguments.ts"
-import { type HostView, openHostView } from "./host-view.ts"
+import { type HostView, type HostViewOptions, openHostView } from "./host-view.ts"
 import { MISSING, probe } from "./self-test.ts"
 import { buildSystem, type SandboxSystem } from "./system.ts"
 
@@ -20,6 +21,10 @@ export interface BubblewrapOptions {
   log: Logger
   /** For tests: replaces what is looked for in the path. */
   isInstalled?: () => boolean
+  /** `image`: no sandbox where there can be no file system for each user; `watch`: none is tried; else the best. */
+  diskQuota?: "image" | "watch" | null
+  /** What a user may store; null: without limit. */
+  storageBytes?: ((userId: string) => Promise<number | null>) | undefined
   /** May install what is missing; tool calls wait for it as they wait for the test. */
   beforeTest?: (() => Promise<void>) | undefined
   /** For the tests that take a boundary away, to see that its absence is noticed. */
@@ -46,15 +51,22 @@ export interface Ground {
   system: SandboxSystem
   view: HostView
   cgroups: Cgroups | null
+  /** Null where no image can be used, with why in words. */
+  disks: { images: DiskImages } | { images: null; why: string }
 }
 
 const ENV = { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", LANG: "C.UTF-8" }
 
 /** Namespaces, a seccomp filter and control groups by bubblewrap; as root an own uid for each agent. */
 export function createBubblewrapDriver(options: BubblewrapOptions): SandboxDriver {
-  const { dataDir, log, isInstalled = bubblewrapInstalled, weakened = {} } = options
+  const { dataDir, log, isInstalled = bubblewrapInstalled, weakened = {}, diskQuota = null } = options
   const ownUids = process.getuid?.() === 0 && weakened.sameUid !== true
-  const workspaces = createWorkspaces({ dataDir, ownUids })
+  const disks = async () => {
+    ground ??= prepareGround()
+    // What stands in the way of sandboxes need not stand in the way of files.
+    return (await ground.catch(() => null))?.disks.images ?? null
+  }
+  const workspaces = createWorkspaces({ dataDir, ownUids, disks, storageBytes: options.storageBytes })
   const running = createRunning(workspaces)
   let ground: Promise<Ground> | null = null
   let report: Promise<DriverReport> | null = null
@@ -64,7 +76,8 @@ export function createBubblewrapDriver(options: BubblewrapOptions): SandboxDrive
     const users = join(dataDir, "users")
     await mkdir(users, { recursive: true })
     await chmod(users, 0o711)
-    const view = await openHostView({ needed: [users, system.etc, system.local, system.node], ownUids })
+    const seen: HostViewOptions = { needed: [users, system.etc, system.local, system.node], ownUids }
+    const view = await openHostView({ ...seen, mounts: ownUids && diskQuota !== "watch" })
     // Made anew with the next opening; sandboxes that are open go on.
     void view.ended.then(() => {
       ground = null
@@ -73,22 +86,33 @@ export function createBubblewrapDriver(options: BubblewrapOptions): SandboxDrive
     const name = `autonomis-${createHash("sha256").update(dataDir).digest("hex").slice(0, 12)}`
     const cgroups = weakened.noControlGroups ? null : openCgroups({ name })
     await cgroups?.sweep()
-    return { system, view, cgroups }
+    return { system, view, cgroups, disks: await prepareDisks(view, users) }
   }
 
-  function start(spec: SandboxSpec, { system, view, cgroups }: Ground, command?: string[]): Started {
+  async function prepareDisks({ place }: HostView, users: string): Promise<Ground["disks"]> {
+    if (diskQuota === "watch") return { images: null, why: "AUTONOMIS_DISK_QUOTA is watch" }
+    if (place === null) return { images: null, why: "only root can mount" }
+    const why = await tryDiskImage(join(dataDir, "sandbox"), place)
+    return why === null ? { images: createDiskImages({ users, place, log }) } : { images: null, why }
+  }
+
+  function start(
+    spec: SandboxSpec,
+    workspace: OpenWorkspace,
+    { system, view, cgroups }: Ground,
+    command?: string[],
+  ): Started {
     const group = cgroups?.create(spec.id, spec.limits) ?? null
     const fds = [openSync(system.seccomp, "r"), ...(group?.openProcs() ?? [])]
     try {
       const script = launcher(fds.length - 1, spec.limits.storageBytes, weakened.noUlimits !== true)
-      const workspace = workspaces.path(spec)
       const countPids = cgroups?.holds.includes("process limit") ? null : spec.limits.pids
       const rewrite = weakened.rewrite ?? ((argv) => argv)
       const inner = rewrite(
         bwrapArguments({
           view,
           system,
-          workspace,
+          workspace: workspace.inside,
           spec,
           seccompFd: SECCOMP_FD,
           countPids,
@@ -116,11 +140,16 @@ export function createBubblewrapDriver(options: BubblewrapOptions): SandboxDrive
       })
       const ended = guest.ended.then(async (why) => {
         await group?.remove()
+        workspace.release()
         return why
       })
       return {
         ...guest,
-        host: { workspace, signalCommands: (signal) => signalCommands(guest.pid ?? 0, signal) },
+        host: {
+          workspace: workspace.path,
+          disk: workspace.disk,
+          signalCommands: (signal) => signalCommands(guest.pid ?? 0, signal),
+        },
         limitsInForce: () => group?.inForce() ?? [],
         ended,
         hits,
@@ -141,7 +170,12 @@ export function createBubblewrapDriver(options: BubblewrapOptions): SandboxDrive
     try {
       ground ??= prepareGround()
       const made = await ground
-      const result = await probe(made, { ownUids, workspaces, start: (spec, command) => start(spec, made, command) })
+      const result = await probe(made, {
+        ...{ ownUids, workspaces },
+        start: (spec, workspace, command) => start(spec, workspace, made, command),
+      })
+      if (diskQuota === "image" && made.disks.images === null)
+        result.problem ??= `AUTONOMIS_DISK_QUOTA is image, but there can be none here: ${made.disks.why}`
       if (result.problem === null) log.info("sandbox self-test passed", { holds: result.holds, notes: result.notes })
       else log.error("sandbox self-test failed", { problem: result.problem, holds: result.holds })
       return { driver: "bubblewrap", usable: result.problem === null, holds: result.holds, problem: result.problem }
@@ -172,14 +206,22 @@ export function createBubblewrapDriver(options: BubblewrapOptions): SandboxDrive
           first.problem === MISSING && isInstalled() ? await driver.selfTest(signal, true) : first
         if ((!usable && weakened.openAnyway !== true) || ground === null)
           throw new AppError("sandbox_unavailable", problem ?? "no sandbox can be opened")
-        await workspaces.prepare(spec)
-        signal.throwIfAborted()
-        return start(spec, await ground)
+        const made = await ground
+        const workspace = await workspaces.open(spec, spec.limits.storageBytes)
+        try {
+          signal.throwIfAborted()
+          return start(spec, workspace, made)
+        } catch (error) {
+          workspace.release()
+          throw error
+        }
       }),
     ...running.verbs,
+    leaveUser: (userId) => workspaces.leaveUser(userId),
     async [Symbol.asyncDispose]() {
       await running.stopAll()
       const made = await ground?.catch(() => null)
+      await made?.disks.images?.[Symbol.asyncDispose]()
       await made?.view[Symbol.asyncDispose]()
       await made?.cgroups?.[Symbol.asyncDispose]()
     },

@@ -3,6 +3,7 @@ import { once } from "node:events"
 import { constants } from "node:fs"
 import { access, lstat } from "node:fs/promises"
 import { dirname, sep } from "node:path"
+import type { MountPlace } from "../disk-images.ts"
 
 /** How bubblewrap, with its uid dropped, gets to see the few folders of the host that it shows inside. */
 export interface HostView {
@@ -12,6 +13,8 @@ export interface HostView {
   enter(command: string[], uid: number | null): { command: string; args: string[]; uid: number | null }
   /** Resolves when the view is gone: somebody ended its helper. */
   readonly ended: Promise<unknown>
+  /** Where file systems for sandboxes can be mounted; null unless asked for. */
+  readonly place: MountPlace | null
   [Symbol.asyncDispose](): Promise<void>
 }
 
@@ -20,25 +23,29 @@ export interface HostViewOptions {
   needed: string[]
   /** Whether each sandbox has a uid of its own, which needs root. */
   ownUids: boolean
+  /** File systems are to be mounted there, which needs root. */
+  mounts?: boolean
 }
 
 /** Where the needed ones are shown; in a mount namespace of our own, so nothing of the host's is hidden. */
 const SHOWN = "/run"
+const DISKS = `${SHOWN}/disks`
 
 /**
  * Without root, and where every user may pass the folders above, the host's own paths do. Otherwise (a data folder below
  * `/root`, say) a helper holds a private mount namespace that shows the needed ones elsewhere; it ends with this process.
  */
-export async function openHostView({ needed, ownUids }: HostViewOptions): Promise<HostView> {
+export async function openHostView({ needed, ownUids, mounts = false }: HostViewOptions): Promise<HostView> {
   const host = {
     see: (path: string) => path,
     enter: direct,
     ended: new Promise(() => {}),
+    place: null,
     async [Symbol.asyncDispose]() {},
   }
   if (!ownUids) return host
   const passable = (await Promise.all(needed.map(everyoneMayPass))).every(Boolean)
-  if (passable) return host
+  if (passable && !mounts) return host
   return openPrivateView(needed)
 }
 
@@ -56,7 +63,7 @@ async function everyoneMayPass(path: string): Promise<boolean> {
 
 async function openPrivateView(needed: string[]): Promise<HostView> {
   const script = [
-    `mount -t tmpfs -o mode=0755,size=64k autonomis ${SHOWN}`,
+    `mount -t tmpfs -o mode=0755,size=1m autonomis ${SHOWN} && mkdir ${DISKS}`,
     ...needed.map(
       (_, i) =>
         `{ if [ -d "$${i + 1}" ]; then mkdir ${SHOWN}/${i}; else : > ${SHOWN}/${i}; fi; mount --rbind -- "$${i + 1}" ${SHOWN}/${i}; }`,
@@ -87,7 +94,14 @@ async function openPrivateView(needed: string[]): Promise<HostView> {
   await access(namespace, constants.R_OK)
   return {
     ended,
+    place: {
+      enter: (command) => ["nsenter", `--mount=${namespace}`, "--", ...command],
+      folder: `/proc/${holder.pid}/root${DISKS}`,
+      inside: DISKS,
+      ended,
+    },
     see(path) {
+      if (path.startsWith(DISKS + sep)) return path
       const i = needed.findIndex((one) => path === one || path.startsWith(one + sep))
       return i < 0 ? path : `${SHOWN}/${i}${path.slice(needed[i]?.length)}`
     },

@@ -1,6 +1,6 @@
 import { readlink } from "node:fs/promises"
 import type { SandboxSpec } from "../../driver.ts"
-import type { Workspaces } from "../workspace.ts"
+import type { OpenWorkspace, Workspaces } from "../workspace.ts"
 import type { Ground, Started } from "./bubblewrap.ts"
 
 export const MISSING =
@@ -48,6 +48,10 @@ echo "ready" >&3
 read -r -t 10 _ <&3
 `
 
+/** A file system of its plan's size for each user; or commands are ended once they have passed it. */
+export const DISK_QUOTA = "disk quota (images)"
+export const DISK_WATCH = "disk watch"
+
 export interface ProbeResult {
   holds: string[]
   /** What does not hold here but is no wall of its own, with the reason. */
@@ -58,7 +62,7 @@ export interface ProbeResult {
 export interface ProbeTools {
   ownUids: boolean
   workspaces: Workspaces
-  start(spec: SandboxSpec, command: string[]): Started
+  start(spec: SandboxSpec, workspace: OpenWorkspace, command: string[]): Started
 }
 
 /** The uid that self-tests run with; agents get theirs from a range above. */
@@ -66,7 +70,10 @@ const PROBE_UID = 899_999
 const TIMEOUT_MS = 15_000
 
 /** Opens a sandbox like any other and looks at it from inside. */
-export async function probe({ cgroups }: Ground, { ownUids, workspaces, start }: ProbeTools): Promise<ProbeResult> {
+export async function probe(
+  { cgroups, disks }: Ground,
+  { ownUids, workspaces, start }: ProbeTools,
+): Promise<ProbeResult> {
   const spec: SandboxSpec = {
     id: "self-test",
     userId: "self-test",
@@ -75,9 +82,9 @@ export async function probe({ cgroups }: Ground, { ownUids, workspaces, start }:
     network: "none",
     readOnlyMounts: [],
   }
-  await workspaces.prepare(spec)
+  const workspace = await workspaces.open(spec, null)
   try {
-    const guest = start(spec, ["/bin/bash", "-c", SCRIPT, "self-test", ...(await hostNamespaces())])
+    const guest = start(spec, workspace, ["/bin/bash", "-c", SCRIPT, "self-test", ...(await hostNamespaces())])
     let output = ""
     let limits: string[] = []
     guest.stream.on("data", (chunk: Buffer) => {
@@ -89,7 +96,13 @@ export async function probe({ cgroups }: Ground, { ownUids, workspaces, start }:
     const late = setTimeout(() => void guest.stop(), TIMEOUT_MS)
     const why = await guest.ended
     clearTimeout(late)
-    return judge(output, why, ownUids, cgroups?.holds ?? [], limits)
+    const result = judge(output, why, ownUids, cgroups?.holds ?? [], limits)
+    if (result.holds.length > 0) result.holds.push(disks.images === null ? DISK_WATCH : DISK_QUOTA)
+    if (disks.images === null)
+      result.notes.push(
+        `no exact disk quota here (${disks.why}): commands are ended within about a second of passing their storage`,
+      )
+    return result
   } finally {
     await workspaces.removeUser(spec.userId, AbortSignal.timeout(TIMEOUT_MS))
   }
