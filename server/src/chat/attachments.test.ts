@@ -11,7 +11,7 @@ import type { ConversationMessage } from "./content.ts"
 const image = (text: string): ConversationMessage => ({
   v: 1,
   role: "user",
-  content: [{ type: "image", mime_type: "image/png", data: Buffer.from(text).toString("base64") }],
+  content: [{ type: "image", mime_type: "image/png", bytes: new Uint8Array(Buffer.from(text)) }],
 })
 
 forEachDatabase((_name, open) => {

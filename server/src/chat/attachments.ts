@@ -52,7 +52,7 @@ export function createAttachments(db: Database, dataDir: string, now: () => numb
     else pinned.set(key, count)
   }
 
-  async function store(userId: string, hash: string, data: Buffer): Promise<void> {
+  async function store(userId: string, hash: string, data: Uint8Array): Promise<void> {
     const folder = folderOf(userId)
     await mkdir(folder, { recursive: true, mode: 0o700 })
     const temporary = join(folder, `${newId("tmp")}.part`)
@@ -86,13 +86,12 @@ export function createAttachments(db: Database, dataDir: string, now: () => numb
     async keep(userId, messages) {
       const sizes = new Map<string, number>()
       const kept = await mapImages(messages, async (image) => {
-        if (image.data === undefined) return image
-        const data = Buffer.from(image.data, "base64")
-        // On a thread of its own: 5 MiB would hold up everybody's requests.
-        const hash = Buffer.from(await webcrypto.subtle.digest("SHA-256", data)).toString("hex")
+        const { bytes } = image
+        if (bytes === undefined) return image
+        const hash = image.hash ?? (await sha256(bytes))
         if (!sizes.has(hash)) pin(`${userId}/${hash}`, 1)
-        sizes.set(hash, data.length)
-        await inTurn(userId, () => store(userId, hash, data))
+        sizes.set(hash, bytes.length)
+        await inTurn(userId, () => store(userId, hash, bytes))
         return { type: "image", mime_type: image.mime_type, hash }
       })
       const steps = [...sizes].map(
@@ -122,10 +121,10 @@ export function createAttachments(db: Database, dataDir: string, now: () => numb
       const newestFirst = await mapImages(messages.toReversed(), async (image) => {
         if (image.hash === undefined || !HASH.test(image.hash)) return image
         if (left <= 0) return OMITTED
-        const data = await read(userId, image.hash)
-        if (data === null) return OMITTED
-        left -= data.length
-        return left < 0 ? OMITTED : { ...image, data: data.toString("base64") }
+        const bytes = await readShared(join(folderOf(userId), image.hash)).catch(() => null)
+        if (bytes === null) return OMITTED
+        left -= bytes.length
+        return left < 0 ? OMITTED : { ...image, bytes }
       })
       return newestFirst.reverse()
     },
@@ -155,11 +154,34 @@ export function createAttachments(db: Database, dataDir: string, now: () => numb
   }
 }
 
+/** On a thread of its own: 5 MiB would hold up everybody's requests. */
+async function sha256(bytes: Uint8Array): Promise<string> {
+  // What all threads share (and only that) has its hash already; the cipher takes none of it.
+  return Buffer.from(await webcrypto.subtle.digest("SHA-256", bytes.slice())).toString("hex")
+}
+
+/** Into memory that the runtime's threads share: it is not copied on its way to them. */
+async function readShared(path: string): Promise<Uint8Array> {
+  const file = await open(path)
+  try {
+    const { size } = await file.stat()
+    const bytes = new Uint8Array(new SharedArrayBuffer(size))
+    for (let done = 0; done < size; ) {
+      const { bytesRead } = await file.read(bytes, done, size - done, done)
+      if (bytesRead === 0) throw new Error("the file has become shorter")
+      done += bytesRead
+    }
+    return bytes
+  } finally {
+    await file.close()
+  }
+}
+
 type Image = {
   type: "image"
   mime_type: "image/png" | "image/jpeg" | "image/gif" | "image/webp"
   hash?: string | undefined
-  data?: string | undefined
+  bytes?: Uint8Array | undefined
 }
 type Text = { type: "text"; text: string }
 const OMITTED: Text = { type: "text", text: "[an earlier image, not shown again]" }

@@ -265,14 +265,14 @@ forEachDatabase((_name, open) => {
 
   test("an image that a tool brought is kept, shown to the model again, and refused messages leave none", async () => {
     await using db = await open()
-    const data = Buffer.from("not really a picture").toString("base64")
+    const bytes = new TextEncoder().encode("not really a picture")
     await using bench = await openBench(db, {
       async script(_spec, host) {
         host.onEvent({
           type: "message",
           message: { ...assistant(""), content: [{ type: "tool_call", id: "c", name: "read", arguments: {} }] },
         })
-        const content = [{ type: "image" as const, mime_type: "image/png" as const, data }]
+        const content = [{ type: "image" as const, mime_type: "image/png" as const, bytes }]
         const result = { v: 1, role: "tool", tool_call_id: "c", name: "read", content } as const
         host.onEvent({ type: "message", message: { ...result, content, is_error: false, duration_ms: 1 } })
         host.onEvent({ type: "message", message: assistant("a picture") })
@@ -284,7 +284,7 @@ forEachDatabase((_name, open) => {
     await (await bench.chat.submit(bench.say("again", { session: "s" }))).ended
     const spec = bench.runtime.specs.at(-1)
     const tool = spec?.history.find(({ message }) => message.role === "tool")?.message
-    assert.deepEqual(tool?.role === "tool" && tool.content.map((part) => part.type === "image" && part.data), [data])
+    assert.deepEqual(tool?.role === "tool" && tool.content.map((part) => part.type === "image" && part.bytes), [bytes])
     await until(async () => (await readdir(folder)).length === 1, "one file")
 
     await db.batch([{ query: db.kysely.updateTable("users").set({ state: "suspended" }) }])

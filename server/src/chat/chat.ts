@@ -1,4 +1,3 @@
-import type { ChatMessage } from "@autonomis/contract/chat.ts"
 import type { Database, Step } from "../db/database.ts"
 import type { AgentRef, UserRef } from "../http/endpoint.ts"
 import type { Clock } from "../lib/clock.ts"
@@ -8,7 +7,7 @@ import type { Logger } from "../lib/log.ts"
 import type { Runtime } from "../runtime/client.ts"
 import type { Budgets } from "../usage/usage.ts"
 import { createAttachments, type Kept } from "./attachments.ts"
-import { type ConversationMessage, toConversation } from "./content.ts"
+import { type ConversationMessage, type IncomingMessage, toConversation } from "./content.ts"
 import { createLanes } from "./lanes.ts"
 import { createLiveRun, type LiveRun, type Patience } from "./live-run.ts"
 import type { ChatParts } from "./parts.ts"
@@ -27,7 +26,7 @@ import { insertRun, promoteRun } from "./start-run.ts"
 export interface Submission {
   user: UserRef
   agent: AgentRef
-  messages: readonly ChatMessage[]
+  messages: readonly IncomingMessage[]
   session: string | null
   model: string | null
   patience: Patience
@@ -35,6 +34,8 @@ export interface Submission {
   stop?: string[]
   /** A further instruction, in place of a system message. */
   instruction?: string | null
+  /** Is told of the run's end, until which the messages are held. */
+  holdUntil?: (end: Promise<unknown>) => void
   /** Goes into the batch that makes the run's row. */
   bindRun?: (runId: string) => Step
 }
@@ -151,6 +152,7 @@ export function createChat(options: ChatOptions): Chat {
       )
       const run = createLiveRun(parts, started.run, submission.patience, endFromOutside)
       adopt(run)
+      submission.holdUntil?.(run.ended)
       if (started.queued) {
         waiting = true
         void run.ended.then(() => kept.done())
@@ -231,10 +233,10 @@ const NOTHING_KEPT: Kept<ConversationMessage> = { messages: [], steps: [], done(
 function sizeOf(conversation: readonly ConversationMessage[]): number {
   let bytes = 0
   for (const { content } of conversation) {
-    for (const part of content) bytes += part.type === "image" ? ((part.data?.length ?? 0) * 3) / 4 : 200
+    for (const part of content) bytes += part.type === "image" ? (part.bytes?.length ?? 0) : 200
     for (const part of content) if (part.type === "text") bytes += Buffer.byteLength(part.text)
   }
-  return Math.ceil(bytes)
+  return bytes
 }
 
 function errorOf(log: Logger, run: LiveRun, error: unknown) {

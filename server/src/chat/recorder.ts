@@ -110,7 +110,7 @@ export function createRecorder(parts: ChatParts, run: RunIdentity, feed: Feed, w
 
 function hasBytes(message: TranscriptMessage): boolean {
   if (message.role !== "tool" && message.role !== "user") return false
-  return message.content.some((part) => part.type === "image" && part.data !== undefined)
+  return message.content.some((part) => part.type === "image" && part.bytes !== undefined)
 }
 
 function shown(message: Extract<TranscriptMessage, { role: "assistant" }>): { text: string; thinking: string } {

@@ -1,15 +1,18 @@
-import type { ChatRequest } from "@autonomis/contract/chat.ts"
 import { contract } from "@autonomis/contract/endpoints.ts"
 import { ERROR_STATUS, type ErrorCode } from "@autonomis/contract/errors.ts"
-import { type AgentRef, Answer, endpoint, type Route, SENT, type UserRef } from "../http/endpoint.ts"
+import { Answer, type Context, endpoint, type Route, SENT } from "../http/endpoint.ts"
+import type { LargeBody } from "../http/large-bodies.ts"
 import { matches } from "../http/send.ts"
 import { openSse } from "../http/sse.ts"
 import { AppError } from "../lib/errors.ts"
 import type { Chat, Submission } from "./chat.ts"
+import { withLifted } from "./content.ts"
 import type { Patience } from "./live-run.ts"
 import type { RunEnd, RunError } from "./rows.ts"
 
 const RESUME_SECONDS = 30
+
+type Asked = Context<typeof contract.chat.send> | Context<typeof contract.chat.stream>
 
 /** What a tenant's image may do in a browser that opens it: be seen. */
 const INERT = {
@@ -34,8 +37,8 @@ export function chatRoutes(chat: Chat): Route[] {
   const { chat: at } = contract
   return [
     endpoint(at.send, async (context) => {
-      const { user, agent, body, idempotency, signal } = context
-      const run = await chat.submit({ ...submissionOf(user, agent, body, null), ...bound(idempotency) })
+      const { body, idempotency, signal } = context
+      const run = await chat.submit({ ...submissionOf(context, null), ...bound(idempotency) })
       if (body.background)
         return new Answer(202, { run_id: run.id, state: run.state === "queued" ? "queued" : "running" })
       const cancel = () => run.cancel()
@@ -58,7 +61,7 @@ export function chatRoutes(chat: Chat): Route[] {
         return SENT
       }
       const patience = body.background ? null : { resumeSeconds: body.resume_seconds ?? RESUME_SECONDS }
-      const run = await chat.submit({ ...submissionOf(user, agent, body, patience), ...bound(idempotency) })
+      const run = await chat.submit({ ...submissionOf(context, patience), ...bound(idempotency) })
       await chat.runs.followOwn(run, openSse(context))
       return SENT
     }),
@@ -94,9 +97,15 @@ export function chatRoutes(chat: Chat): Route[] {
   ]
 }
 
-function submissionOf(user: UserRef, agent: AgentRef, body: ChatRequest, patience: Patience): Submission {
-  const { messages, session, model } = body
-  return { user, agent, messages, session: session ?? null, model: model ?? null, patience }
+function submissionOf({ user, agent, body, request: { large } }: Asked, patience: Patience): Submission {
+  const { session, model } = body
+  const messages = withLifted(body.messages, large?.lifted)
+  return { user, agent, messages, session: session ?? null, model: model ?? null, patience, ...heldBy(large) }
+}
+
+/** A large body counts until its run has ended. */
+export function heldBy(large: LargeBody | null): Pick<Submission, "holdUntil"> {
+  return large === null ? {} : { holdUntil: large.turn.holdUntil }
 }
 
 /** The request's idempotency key is tied to the run in the transaction that makes it. */

@@ -1,50 +1,96 @@
-import { isAscii, isUtf8 } from "node:buffer"
 import { pipeline, type Readable, Transform } from "node:stream"
 import type { FastifyInstance, FastifyRequest } from "fastify"
 import { AppError } from "../lib/errors.ts"
-import { shapeOf } from "./parse.ts"
+import { createBodyReader } from "./body-reader.ts"
+import { createTurns, LARGE_BYTES, type LargeBody } from "./large-bodies.ts"
+import { rateError } from "./rate-limit.ts"
+import { type ReadJson, readJson } from "./read-json.ts"
+import { receive, tooLarge } from "./receive.ts"
 
-const tooLarge = (what = "the body is too large"): AppError => new AppError("too_large", what)
-const notJson = (): AppError => new AppError("invalid_request", "the body is not valid JSON")
+declare module "fastify" {
+  interface FastifyRequest {
+    large: LargeBody | null
+  }
+}
 
 /** JSON is checked before it is parsed; any other type is refused. */
 export function readJsonBodies(app: FastifyInstance): void {
   app.removeAllContentTypeParsers()
-  // It refuses `__proto__` and `constructor.prototype`.
-  const json = app.getDefaultJsonParser("error", "error")
-  const types = ["application/json", "application/merge-patch+json"]
-  app.addContentTypeParser(types, { parseAs: "buffer" }, (request, body, done) => {
+  app.decorateRequest("large", null)
+  const turn = createTurns()
+  const reader = createBodyReader()
+  app.addHook("onClose", () => reader[Symbol.asyncDispose]())
+
+  /** After a refusal the rest is received and forgotten, so that the client hears why. */
+  const read = (request: FastifyRequest, payload: Readable): Promise<unknown> =>
+    readAny(request, payload).catch((error: unknown) => {
+      payload.resume()
+      throw error
+    })
+
+  async function readAny(request: FastifyRequest, payload: Readable): Promise<unknown> {
     const endpoint = request.routeOptions.config.route?.endpoint
-    const bytes = Buffer.isBuffer(body) ? body : Buffer.from(body)
-    if (bytes.length === 0 && endpoint && (endpoint.bodyOptional || endpoint.bodyKind === "none"))
-      return done(null, undefined)
-    const shape = isUtf8(bytes) ? shapeOf(bytes) : "deep"
-    if (shape === "crowded") return done(tooLarge("the body has too many values"), undefined)
-    if (shape === "deep") return done(notJson(), undefined)
-    const text = isAscii(bytes) ? bytes.toString("latin1") : bytes.toString()
-    if (!needsCare(bytes)) return parsePlainly(text, done)
-    json(request, text, (error, value) => (error ? done(notJson(), undefined) : done(null, value)))
-  })
+    const maxBytes = endpoint?.maxBodyBytes ?? LARGE_BYTES
+    const length = request.headers["content-length"]
+    const announced = length === undefined ? null : Number(length)
+    if (announced !== null && announced > maxBytes) throw tooLarge()
+    const chunks: Buffer[] = []
+    let size = 0
+    if (announced === null || announced <= LARGE_BYTES) {
+      const ended = await receive(payload, (chunk) => {
+        chunks.push(chunk)
+        size += chunk.length
+        if (size > maxBytes) throw tooLarge()
+        return size <= LARGE_BYTES
+      })
+      if (ended) {
+        if (size === 0 && endpoint && (endpoint.bodyOptional || endpoint.bodyKind === "none")) return undefined
+        return valueIn(readJson(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, size)))
+      }
+    }
+    return await readLarge(request, payload, announced ?? maxBytes, chunks)
+  }
+
+  async function readLarge(request: FastifyRequest, payload: Readable, maxBytes: number, begun: Buffer[]) {
+    // Told before the faults of a body that is not even received.
+    if (request.allowance?.refused) throw rateError(request.allowance)
+    const { user, principal } = request.admitted ?? { user: null, principal: null }
+    const mine = await turn(user?.id ?? principal?.keyHash ?? "", maxBytes, payload)
+    try {
+      // Not filled: the system gives its pages as they are written.
+      const bytes = new ArrayBuffer(maxBytes)
+      const whole = new Uint8Array(bytes)
+      let size = 0
+      const take = (chunk: Buffer) => {
+        if (size + chunk.length > maxBytes) throw tooLarge()
+        whole.set(chunk, size)
+        size += chunk.length
+        return true
+      }
+      begun.forEach(take)
+      begun.length = 0
+      await receive(payload, take)
+      const read = await reader.read(bytes, size, request.headers["idempotency-key"] !== undefined)
+      const value = valueIn(read)
+      if ("value" in read) request.large = { lifted: new Map(read.lifted), sha256: read.sha256, turn: mine }
+      return value
+    } catch (error) {
+      mine.end()
+      throw error
+    }
+  }
+
+  const types = ["application/json", "application/merge-patch+json"]
+  app.addContentTypeParser(types, read)
   app.addContentTypeParser("*", (_request, _payload, done) => {
     done(new AppError("unsupported_media_type", "send the body as application/json"), undefined)
   })
 }
 
-/**
- * Fastify's parser refuses names of prototypes, which it seeks by regular expressions (2 ms a MiB), and passes over a
- * byte order mark: only a body that has one of these needs it.
- */
-const needsCare = (json: Buffer): boolean =>
-  json[0] === 0xef || ["__proto__", "constructor", "\\u"].some((word) => json.includes(word, 0, "latin1"))
-
-function parsePlainly(text: string, done: (error: Error | null, value?: unknown) => void): void {
-  let result: [Error | null, unknown]
-  try {
-    result = [null, JSON.parse(text)]
-  } catch {
-    result = [notJson(), undefined]
-  }
-  done(...result)
+function valueIn(read: ReadJson): unknown {
+  if ("value" in read) return read.value
+  if (read.refused === "crowded") throw tooLarge("the body has too many values")
+  throw new AppError("invalid_request", "the body is not valid JSON")
 }
 
 /** Bodies of every type are left unread, for `rawBody`. */

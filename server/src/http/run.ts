@@ -16,6 +16,7 @@ import {
   SENT,
 } from "./endpoint.ts"
 import type { Claim, IdempotencyStore, KeptAnswer } from "./idempotency.ts"
+import { endWithAnswer } from "./large-bodies.ts"
 import { parse } from "./parse.ts"
 import { rateError } from "./rate-limit.ts"
 import { sendAnswer } from "./send.ts"
@@ -39,6 +40,7 @@ export async function run(
 ): Promise<unknown> {
   const { endpoint } = route
   const { principal, user, agent } = request.admitted ?? NOBODY
+  if (request.large !== null) endWithAnswer(request.large, reply)
   const asked: { signal: AbortSignal | null } = { signal: null }
   const context: AnyContext = {
     principal,
@@ -154,7 +156,7 @@ async function claimKey(
     method: endpoint.method,
     path: request.url.split("?", 1)[0] ?? "",
     key: String(key),
-    body: [request.query, request.body],
+    body: [request.query, request.large?.sha256 ?? request.body],
     joins: endpoint.produces === "sse",
     userId: user?.id ?? null,
   }

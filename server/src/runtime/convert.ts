@@ -53,11 +53,13 @@ export function summaryMessage(text: string): UserMessage {
 }
 
 function toContent(
-  part: { type: "text"; text: string } | { type: "image"; mime_type: string; data?: string | undefined },
+  part: { type: "text"; text: string } | { type: "image"; mime_type: string; bytes?: Uint8Array | undefined },
 ) {
   if (part.type === "text") return { type: "text" as const, text: part.text }
-  if (part.data === undefined) return { type: "text" as const, text: "(an image that is no longer there)" }
-  return { type: "image" as const, data: part.data, mimeType: part.mime_type }
+  const { bytes } = part
+  if (bytes === undefined) return { type: "text" as const, text: "(an image that is no longer there)" }
+  const data = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64")
+  return { type: "image" as const, data, mimeType: part.mime_type }
 }
 
 function loadAssistant(stored: StoredAssistant, name: string, model: Model<Api>): AssistantMessage | null {
@@ -145,7 +147,9 @@ export function storeToolResult(message: ToolResultMessage, durationMs: number):
     tool_call_id: message.toolCallId,
     name: message.toolName,
     content: message.content.map((part) =>
-      part.type === "text" ? part : { type: "image", mime_type: imageType(part.mimeType), data: part.data },
+      part.type === "text"
+        ? part
+        : { type: "image", mime_type: imageType(part.mimeType), bytes: Uint8Array.fromBase64(part.data) },
     ),
     is_error: message.isError,
     duration_ms: durationMs,

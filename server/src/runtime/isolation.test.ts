@@ -1,7 +1,7 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
 import { startOpenAiDouble } from "../../../test/doubles/openai.ts"
-import { createAdmission } from "./admission.ts"
+import { createByteGate } from "../lib/byte-gate.ts"
 import { startRuntime } from "./start-runtime.ts"
 import { runSpec, testHost, until, userMessage } from "./test-kit.ts"
 
@@ -88,7 +88,7 @@ test("a user's histories beyond the limit wait their turn, and hold up nobody el
 })
 
 test("admission is fair: first come, first served, without holding up those who have room", () => {
-  const admission = createAdmission({ bytesPerUser: 10, bytesInAll: 15 })
+  const admission = createByteGate({ bytesPerUser: 10, bytesInAll: 15 })
   const log: string[] = []
   const enter = (user: string, bytes: number, name: string) => admission.enter(user, bytes, () => log.push(name))
   const a1 = enter("a", 8, "a1")

@@ -41,7 +41,7 @@ export interface RunSpec {
   prompt: PromptParts
   /** Date, zone and what changed since the snapshot; goes into the newest user message only. */
   context: string
-  /** From the last summary on; the newest message last. Images carry `data`. */
+  /** From the last summary on; the newest message last. Images carry their bytes. */
   history: { seq: number; message: TranscriptMessage }[]
   /** Names of the tools that are on. */
   tools: string[]

@@ -1,10 +1,11 @@
 import { createHash } from "node:crypto"
 import { availableParallelism } from "node:os"
-import { createAdmission, weigh } from "./admission.ts"
+import { createByteGate } from "../lib/byte-gate.ts"
 import type { RunHandle, Runtime } from "./client.ts"
 import type { CatalogueModel, RunOutcome } from "./protocol.ts"
 import { DEFAULT_SETTINGS, MIB, type RuntimeSettings } from "./settings.ts"
 import { NO_USAGE } from "./usage.ts"
+import { weigh } from "./weigh.ts"
 import { type RuntimeLog, startWorker, type WorkerHost } from "./worker-host.ts"
 
 export interface RuntimeOptions {
@@ -22,6 +23,12 @@ export interface RuntimeOptions {
   entry?: URL
 }
 
+/**
+ * Runs that begin with more (pictures) have a thread of their own, which is begun for the first of them: encoding them and
+ * writing a request of many megabytes takes a thread tens of milliseconds, and those who chat would wait for it.
+ */
+const HEAVY_BYTES = MIB
+
 /** After a thread has ended the next is started at once, but not more often than this. */
 const RESTART_PAUSE_MS = 1000
 
@@ -38,7 +45,7 @@ export function startRuntime(options: RuntimeOptions): Runtime {
   const unfinished = new Set<(outcome: RunOutcome) => void>()
 
   /** One place of the pool: its thread may be replaced, its waiting runs stay. */
-  const slots = Array.from({ length: options.workers ?? Math.max(1, availableParallelism() - 1) }, (_, index) => {
+  function createSlot(name: string, stepsBack = false) {
     let startedAt = Number.NEGATIVE_INFINITY
     let restart: NodeJS.Timeout | null = null
     let worker: WorkerHost | null = null
@@ -48,7 +55,8 @@ export function startRuntime(options: RuntimeOptions): Runtime {
       if (stopped || worker !== null) return
       startedAt = performance.now()
       worker = startWorker({
-        name: `runtime-${index}`,
+        name,
+        stepsBack,
         heapMb,
         watchdogMs: options.watchdogMs ?? 5000,
         entry: options.entry ?? new URL("./worker.ts", import.meta.url),
@@ -57,7 +65,7 @@ export function startRuntime(options: RuntimeOptions): Runtime {
         onDeath(reason) {
           worker = null
           if (stopped) return
-          log("error", `runtime worker ${index} ended (${reason}); it is replaced`)
+          log("error", `${name} ended (${reason}); it is replaced`)
           const pause = Math.max(0, RESTART_PAUSE_MS - (performance.now() - startedAt))
           restart = setTimeout(start, pause)
         },
@@ -67,8 +75,11 @@ export function startRuntime(options: RuntimeOptions): Runtime {
       for (const go of waiting) go()
     }
     return {
-      admission: createAdmission(limits),
+      admission: createByteGate(limits),
       start,
+      startOnce() {
+        if (startedAt === Number.NEGATIVE_INFINITY) start()
+      },
       current: () => worker,
       /** Runs `go` with a thread, now or when the next is up. */
       withWorker(go: (worker: WorkerHost) => void) {
@@ -80,7 +91,10 @@ export function startRuntime(options: RuntimeOptions): Runtime {
         await worker?.stop()
       },
     }
-  })
+  }
+  const count = options.workers ?? Math.max(1, availableParallelism() - 1)
+  const slots = Array.from({ length: count }, (_, index) => createSlot(`runtime worker ${index}`))
+  const heavy = createSlot("runtime worker for images", true)
 
   const slotOf = (userId: string) => {
     const hash = createHash("sha256").update(userId).digest().readUInt32BE(0)
@@ -96,7 +110,9 @@ export function startRuntime(options: RuntimeOptions): Runtime {
     },
 
     run(spec, host): RunHandle {
-      const slot = slotOf(spec.userId)
+      const bytes = weigh(spec)
+      const slot = bytes > HEAVY_BYTES ? heavy : slotOf(spec.userId)
+      if (slot === heavy) heavy.startOnce()
       const { promise, resolve } = Promise.withResolvers<RunOutcome>()
       let state: "waiting" | "running" | "ended" = "waiting"
       const finish = (outcome: RunOutcome) => {
@@ -108,7 +124,7 @@ export function startRuntime(options: RuntimeOptions): Runtime {
       }
       unfinished.add(finish)
       let leave = () => {}
-      leave = slot.admission.enter(spec.userId, weigh(spec), () =>
+      leave = slot.admission.enter(spec.userId, bytes, () =>
         slot.withWorker((worker) => {
           if (state !== "waiting") return
           state = "running"
@@ -138,7 +154,7 @@ export function startRuntime(options: RuntimeOptions): Runtime {
 
     async [Symbol.asyncDispose]() {
       stopped = true
-      await Promise.all(slots.map((slot) => slot.stop()))
+      await Promise.all([...slots, heavy].map((slot) => slot.stop()))
       for (const finish of unfinished) {
         finish({ type: "failed", code: "unavailable", message: "the server is shutting down", usage: NO_USAGE })
       }

@@ -6,12 +6,12 @@ import { z } from "zod"
  */
 const TextPart = z.object({ type: z.literal("text"), text: z.string() })
 
-/** An image by reference: `hash` (SHA-256, hex) names an attachment of the user. `data` (base64) only in flight. */
+/** An image by reference: `hash` (SHA-256, hex) names an attachment of the user. `bytes` only in flight. */
 const ImagePart = z.object({
   type: z.literal("image"),
   mime_type: z.enum(["image/png", "image/jpeg", "image/gif", "image/webp"]),
   hash: z.string().optional(),
-  data: z.string().optional(),
+  bytes: z.custom<Uint8Array>((value) => value instanceof Uint8Array).optional(),
 })
 
 /** `opaque` is bound to the provider that made it (a signature) and is dropped when the model changes. */

@@ -1,7 +1,6 @@
-import { getCompileCacheDir } from "node:module"
-import { dirname } from "node:path"
 import { Worker } from "node:worker_threads"
 import { messageOf } from "../lib/errors.ts"
+import { compileCache } from "../lib/thread.ts"
 import type { CatalogueModel, Credentials, FromWorker, ModelTest, ToWorker } from "./protocol.ts"
 import { createRunHost, type RunEntry } from "./run-host.ts"
 import type { RuntimeSettings } from "./settings.ts"
@@ -23,6 +22,8 @@ export interface WorkerOptions {
   /** The thread's program. */
   entry: URL
   settings: RuntimeSettings
+  /** The server's other threads go before this one. */
+  stepsBack: boolean
   log: RuntimeLog
   /** Called once, with the reason, when the thread has ended by itself or was ended by the watchdog. */
   onDeath: (reason: string) => void
@@ -39,13 +40,9 @@ const WORKER_ENVIRONMENT = {
   NO_GCE_CHECK: "true",
 }
 
-/**
- * A thread takes the compile cache from its environment only. With a warm one it loads no compiler for TypeScript, which
- * would take 17 MB in each thread.
- */
-function compileCache(): Record<string, string> {
-  const dir = getCompileCacheDir()
-  return dir === undefined ? {} : { NODE_COMPILE_CACHE: dirname(dir) }
+export interface WorkerData {
+  settings: RuntimeSettings
+  stepsBack: boolean
 }
 
 /** A thread may take this long to come up on a machine that is very busy. */
@@ -55,7 +52,7 @@ export function startWorker(options: WorkerOptions): WorkerHost {
   const worker = new Worker(options.entry, {
     name: options.name,
     env: { ...WORKER_ENVIRONMENT, ...compileCache() },
-    workerData: options.settings,
+    workerData: { settings: options.settings, stepsBack: options.stepsBack } satisfies WorkerData,
     // The young generation is kept small: at its default it alone grows to 48 MB.
     resourceLimits: { maxOldGenerationSizeMb: options.heapMb, maxYoungGenerationSizeMb: 16 },
   })

@@ -1,21 +1,23 @@
 import { parentPort, workerData } from "node:worker_threads"
+import { letOthersGoFirst } from "../lib/thread.ts"
 import { createBorder } from "./border.ts"
 import { createDemoBudget } from "./demo-model.ts"
 import { installGuard } from "./guard.ts"
 import { loadPi } from "./pi/load.ts"
 import type { Credentials, FromWorker, RunOutcome, RunSpec, ToWorker } from "./protocol.ts"
 import { scrubKeys } from "./scrub.ts"
-import { DEFAULT_SETTINGS, type RuntimeSettings } from "./settings.ts"
 import { NO_USAGE } from "./usage.ts"
+import type { WorkerData } from "./worker-host.ts"
 
 /** The entry of a runtime thread. Provider keys come with each run and are kept nowhere else. */
 if (parentPort === null) throw new Error("the runtime worker runs in a thread of the server")
 const main = parentPort
-const settings: RuntimeSettings = { ...DEFAULT_SETTINGS, ...workerData }
+const { settings, stepsBack }: WorkerData = workerData
 const post = (message: FromWorker) => main.postMessage(message)
 const border = createBorder(post)
 const running = new Map<string, AbortController>()
 const demoBudget = createDemoBudget(() => Date.now())
+if (stepsBack) letOthersGoFirst()
 installGuard()
 
 main.on("message", (message: ToWorker) => {

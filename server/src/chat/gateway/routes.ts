@@ -3,7 +3,7 @@ import { openSse, type SseStream } from "../../http/sse.ts"
 import { AppError } from "../../lib/errors.ts"
 import type { Chat } from "../chat.ts"
 import type { LiveRun } from "../live-run.ts"
-import { answerOf, appErrorOf } from "../routes.ts"
+import { answerOf, appErrorOf, heldBy } from "../routes.ts"
 import type { RunEnd } from "../rows.ts"
 import { gateway } from "./endpoints.ts"
 import { listenToText } from "./text.ts"
@@ -20,10 +20,12 @@ export function gatewayRoutes(chat: Chat): Route[] {
   return [
     endpoint(gateway.complete, async (context) => {
       const { user, agent, body, idempotency, signal, reply } = context
-      const { messages, ...wish } = translate(body, agent.name)
+      const { large } = context.request
+      const { messages, ...wish } = translate(body, agent.name, large?.lifted)
       const bindRun = idempotency?.bindRun
+      const asked = { user, agent, messages, session: null, patience: null, ...wish, ...heldBy(large) }
       const run = await chat
-        .submit({ user, agent, messages, session: null, patience: null, ...wish, ...(bindRun ? { bindRun } : {}) })
+        .submit({ ...asked, ...(bindRun ? { bindRun } : {}) })
         .catch((error: unknown) => refuse(reply, error))
       const cancel = () => run.cancel()
       if (signal.aborted) cancel()

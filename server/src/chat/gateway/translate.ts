@@ -1,11 +1,13 @@
 import { ModelId } from "@autonomis/contract/agents.ts"
-import type { ChatAnswer, ChatMessage, Content } from "@autonomis/contract/chat.ts"
+import type { ChatAnswer } from "@autonomis/contract/chat.ts"
+import type { Lifted } from "../../http/lift.ts"
 import { AppError } from "../../lib/errors.ts"
+import type { IncomingMessage } from "../content.ts"
 import type { ChatCompletionRequest, CompletionUsage, GatewayMessage } from "./endpoints.ts"
 
 /** What of a request in OpenAI's form goes into a run. */
 export interface Translated {
-  messages: ChatMessage[]
+  messages: IncomingMessage[]
   /** System and developer messages, wherever they stood. */
   instruction: string | null
   /** `provider/model`; null: what the agent uses. */
@@ -14,15 +16,20 @@ export interface Translated {
   stop: string[]
 }
 
-export function translate(request: ChatCompletionRequest, agentName: string): Translated {
+/** `lifted`: what was taken out of a large body, by place. */
+export function translate(
+  request: ChatCompletionRequest,
+  agentName: string,
+  lifted: ReadonlyMap<string, Lifted> = new Map(),
+): Translated {
   const instructions: string[] = []
-  const messages: ChatMessage[] = []
+  const messages: IncomingMessage[] = []
   request.messages.forEach((message, i) => {
     if (message.role === "system" || message.role === "developer") {
       const text = textOf(message.content)
       if (text.trim() !== "") instructions.push(text)
     } else if (message.role === "user") {
-      messages.push({ role: "user", content: userContent(message, i) })
+      messages.push({ role: "user", content: userContent(message, i, lifted) })
     } else {
       const text = textOf(message.content ?? "")
       // A message that only called tools of the client's says nothing here.
@@ -53,14 +60,20 @@ function textOf(content: string | readonly Part[]): string {
   return content.map((part) => part.text ?? part.refusal ?? "").join("\n")
 }
 
-function userContent({ content }: Extract<GatewayMessage, { role: "user" }>, index: number): Content {
+function userContent(
+  { content }: Extract<GatewayMessage, { role: "user" }>,
+  index: number,
+  lifted: ReadonlyMap<string, Lifted>,
+): IncomingMessage["content"] {
   if (typeof content === "string") return content
-  const parts: Exclude<Content, string> = []
+  const parts: Exclude<IncomingMessage["content"], string> = []
   content.forEach((part, i) => {
     if (part.type === "text") {
       if (part.text !== "") parts.push({ type: "text", text: part.text })
     } else {
-      parts.push(imageOf(part.image_url.url, `messages[${index}].content[${i}].image_url.url`))
+      const place = `messages[${index}].content[${i}].image_url.url`
+      const image = imageOf(part.image_url.url, place)
+      parts.push({ ...image, data: lifted.get(place) ?? image.data })
     }
   })
   if (parts.length === 0) throw invalid(`messages[${index}].content`, "must not be empty")

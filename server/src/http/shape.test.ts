@@ -1,7 +1,7 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
 import fc from "fast-check"
-import { shapeOf } from "./parse.ts"
+import { shapeOf } from "./shape.ts"
 
 /** The same, read byte by byte. */
 function slowly(json: Buffer): string {

@@ -1,0 +1,31 @@
+import type { Readable } from "node:stream"
+import { AppError } from "../lib/errors.ts"
+import { brokenOff } from "./large-bodies.ts"
+
+export const tooLarge = (what = "the body is too large"): AppError => new AppError("too_large", what)
+
+/** Gives each chunk to `take` until the end (true), or until `take` wants no more for now (false). */
+export function receive(body: Readable, take: (chunk: Buffer) => boolean): Promise<boolean> {
+  const { promise, resolve, reject } = Promise.withResolvers<boolean>()
+  const onData = (chunk: Buffer) => {
+    try {
+      if (!take(chunk)) settle(false)
+    } catch (error) {
+      settle(false, error)
+    }
+  }
+  const onEnd = () => settle(true)
+  const onBroken = () => settle(false, brokenOff())
+  function settle(ended: boolean, error?: unknown): void {
+    body.pause()
+    body.off("data", onData).off("end", onEnd).off("error", onBroken).off("close", onBroken)
+    // Nobody else listens while the next turn is waited for.
+    body.on("error", () => {})
+    if (error === undefined) resolve(ended)
+    else reject(error)
+  }
+  body.on("data", onData).on("end", onEnd).on("error", onBroken).on("close", onBroken)
+  if (body.destroyed) onBroken()
+  else body.resume()
+  return promise
+}
