@@ -88,7 +88,7 @@ export const skills = {
     maxBodyBytes: 10 * MIB,
     answer: Skill,
     statuses: [201, 200],
-    errors: ["plan_limit", "conflict"],
+    errors: ["plan_limit", "conflict", "sandbox_unavailable"],
     example: {
       params: { id: "greeter" },
       contentType: "text/markdown",
@@ -135,7 +135,15 @@ export const skills = {
     bodyOptional: true,
     answer: Skill,
     statuses: [201, 200],
-    errors: ["ambiguous_skill", "needs_accept_risk", "malware", "plan_limit", "conflict", "failed_dependency"],
+    errors: [
+      "ambiguous_skill",
+      "needs_accept_risk",
+      "malware",
+      "plan_limit",
+      "conflict",
+      "failed_dependency",
+      "sandbox_unavailable",
+    ],
     example: { params: { slug: "hello-world" }, body: { owner: "acme" } },
   }),
 }

@@ -192,7 +192,7 @@ export async function createApp(options: AppOptions): Promise<App> {
       storage.forget(userId)
     },
   })
-  const skills = wireSkills({ config, db, clock, log, secrets, storage })
+  const skills = wireSkills({ config, db, clock, log, secrets, storage, requireRoom: sandboxes.requireRoom })
   enders.push({ endUser: skills.skills.endUser })
   const directory = createDirectory({ keys, users, agents })
   const pause = createPause({ db, clock, log })

@@ -191,7 +191,7 @@ function diskReserve(env: Environment): Config["diskReserve"] {
   if (percent > 0 && percent <= 100) return { bytes: Number.MAX_SAFE_INTEGER, share: percent / 100 }
   const size = /^(\d{1,15}(?:\.\d{1,3})?) ?([KMGT])(?:iB)?$/i.exec(value) ?? /^(\d{1,15})$/.exec(value)
   const bytes = Math.round(Number(size?.[1]) * 1024 ** " KMGT".indexOf((size?.[2] ?? " ").toUpperCase()))
-  if (bytes > 0 && bytes <= Number.MAX_SAFE_INTEGER) return { bytes, share: 1 }
+  if (bytes > 0) return { bytes: Math.min(bytes, Number.MAX_SAFE_INTEGER), share: 1 }
   throw new StartError(`${name} must be a size or a part of the disk, like 2GiB, 500MiB or 5%, not "${value}".`)
 }
 

@@ -26,6 +26,8 @@ export interface SkillWiring {
   log: Logger
   secrets: Pick<Secrets, "environment" | "list">
   storage: Pick<Storage, "ensure" | "changed">
+  /** 409 while the disk is nearly full. */
+  requireRoom(): Promise<void>
 }
 
 export interface WiredSkills extends AsyncDisposable {
@@ -36,7 +38,7 @@ export interface WiredSkills extends AsyncDisposable {
 }
 
 /** Ties `skills/` to secrets, storage, sandboxes and the registry. */
-export function wireSkills({ config, db, clock, log, secrets, storage }: SkillWiring): WiredSkills {
+export function wireSkills({ config, db, clock, log, secrets, storage, requireRoom }: SkillWiring): WiredSkills {
   const seenIn = config.sandbox === "none" ? "host" : "sandbox"
   const wait = (ms: number, signal: AbortSignal) => sleep(ms, undefined, { signal })
   const http = registryHttp({ url: config.clawhubUrl, wait, now: clock.now, budgetMs: REGISTRY_BUDGET_MS })
@@ -49,7 +51,10 @@ export function wireSkills({ config, db, clock, log, secrets, storage }: SkillWi
       return (await secrets.list(userId)).map((secret) => secret.key).filter((key) => !PROVIDER_VARIABLES.has(key))
     },
     binaries: hostBinaries(clock, seenIn),
-    ensureStorage: storage.ensure,
+    async ensureStorage(userId, moreBytes) {
+      await requireRoom()
+      await storage.ensure(userId, moreBytes)
+    },
     storageChanged: storage.changed,
   })
   const stop = new AbortController()

@@ -47,6 +47,8 @@ export interface DiskWatchOptions {
 export interface DiskWatch extends AsyncDisposable {
   /** The disk is nearly full. */
   readonly low: boolean
+  /** The same, looked at now where nothing has been open that it would have been looked at for. */
+  isLow(): Promise<boolean>
 }
 
 const EVERY_MS = 250
@@ -88,6 +90,7 @@ export function watchDisk({
   const groups = new Map<string, Group>()
   const working = new Set<Promise<void>>()
   let looking = false
+  let lookedMs = Number.NEGATIVE_INFINITY
   let stopped = false
 
   const background = (work: Promise<void>) => {
@@ -114,6 +117,7 @@ export function watchDisk({
     regroup(open)
     if (open.length === 0 && !low) return
     const now = await free()
+    lookedMs = performance.now()
     holdOrLetGo(open, now)
     const shrunk = most.bytes - now.bytes > SHRUNK_BYTES || most.inodes - now.inodes > SHRUNK_INODES
     most = shrunk ? now : { bytes: Math.max(most.bytes, now.bytes), inodes: Math.max(most.inodes, now.inodes) }
@@ -184,6 +188,13 @@ export function watchDisk({
     get low() {
       return low
     },
+    async isLow() {
+      if (performance.now() - lookedMs > 2 * EVERY_MS) {
+        lookedMs = performance.now()
+        holdOrLetGo(sandboxes(), await free())
+      }
+      return low
+    },
     async [Symbol.asyncDispose]() {
       stopped = true
       clearInterval(timer)
@@ -216,6 +227,7 @@ async function freeOf(folder: string, reserve: DiskReserve): Promise<DiskFree> {
   const disk = await statfs(folder)
   const bytes = disk.bavail * disk.bsize
   const floor = Math.min(reserve.bytes, disk.blocks * disk.bsize * reserve.share)
-  const inodesLow = disk.files > 0 && disk.ffree < disk.files * Math.min(reserve.share, 0.05)
+  // A reserve that is a size says nothing of inodes.
+  const inodesLow = disk.files > 0 && disk.ffree < disk.files * (reserve.share < 1 ? reserve.share : 0.05)
   return { bytes, inodes: disk.ffree, low: bytes < floor || inodesLow }
 }

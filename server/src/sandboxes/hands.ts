@@ -25,7 +25,7 @@ export interface HandsTools {
   /** Running commands, by user. */
   commands: FairGate
   /** The disk is nearly full: nothing is begun that may write. */
-  diskIsLow(): boolean
+  diskIsLow(): Promise<boolean>
   /** A name for an output file; later ones sort after earlier ones. */
   nextOutputId(): string
 }
@@ -67,7 +67,7 @@ export function createHands(
     onOutput: (chunk: string) => void,
     signal: AbortSignal,
   ): Promise<ExecResult> {
-    if (diskIsLow()) throw diskLow()
+    if (await diskIsLow()) throw diskLow()
     const { env } = await secrets()
     checkSizes(request, env)
     const leave = await commands.enter(spec.userId, signal).catch(() => Promise.reject(aborted()))
@@ -128,9 +128,9 @@ export function createHands(
         const masked = redactor.bytes(data)
         return { data: masked.data, sizeBytes, ...(masked.masked ? { masked: true } : {}) }
       }),
-    writeFile(path, data, signal) {
-      if (diskIsLow()) return Promise.reject(diskLow())
-      if (data.length > MAX_READ_BYTES) return Promise.reject(tooLarge(path))
+    async writeFile(path, data, signal) {
+      if (await diskIsLow()) throw diskLow()
+      if (data.length > MAX_READ_BYTES) throw tooLarge(path)
       return withGuest(signal, (guest) => guest.client.write(path, data, signal))
     },
     stat: (path, signal) => withGuest(signal, (guest) => guest.client.stat(path, signal)),

@@ -73,6 +73,8 @@ export interface Sandboxes extends AsyncDisposable {
 
 export interface SandboxStatus {
   driver: string
+  /** 409 `sandbox_unavailable` while the disk is nearly full. For what is not a sandbox's own and can wait. */
+  requireRoom(): Promise<void>
   holds: string[]
   /** One sentence with the cure; null when usable, or not tried yet. */
   problem: string | null
@@ -102,7 +104,7 @@ export function createSandboxes(options: SandboxesOptions): Sandboxes {
     log,
     sandboxes: pool.watched,
   })
-  const tools = { pool, commands, diskIsLow: () => disk.low, nextOutputId: () => newId("out", now()) }
+  const tools = { pool, commands, diskIsLow: disk.isLow, nextOutputId: () => newId("out", now()) }
   /** Agents and users that were deleted: no late call may make their folders again. */
   const gone = new Set<string>()
   let report: DriverReport | null = null
@@ -111,8 +113,8 @@ export function createSandboxes(options: SandboxesOptions): Sandboxes {
     if (gone.has(id) || gone.has(userId)) throw new AppError("not_found", "agent not found")
   }
 
-  const requireRoom = () => {
-    if (disk.low) throw new AppError("sandbox_unavailable", DISK_LOW)
+  const requireRoom = async () => {
+    if (await disk.isLow()) throw new AppError("sandbox_unavailable", DISK_LOW)
   }
 
   return {
@@ -147,6 +149,7 @@ export function createSandboxes(options: SandboxesOptions): Sandboxes {
       egress: egress.counts(),
     }),
     stateOf: (id) => (report?.usable === false ? "failed" : pool.isRunning(id) ? "running" : "idle"),
+    requireRoom,
     async [Symbol.asyncDispose]() {
       await disk[Symbol.asyncDispose]()
       await pool[Symbol.asyncDispose]()
@@ -157,7 +160,7 @@ export function createSandboxes(options: SandboxesOptions): Sandboxes {
 }
 
 /** Asks before each call, whenever the handle was given out. */
-function guarded(files: WorkspaceFiles, check: () => void, checkRoom: () => void): WorkspaceFiles {
+function guarded(files: WorkspaceFiles, check: () => void, checkRoom: () => Promise<void>): WorkspaceFiles {
   const checked =
     <A extends unknown[], R>(call: (...args: A) => Promise<R>) =>
     async (...args: A): Promise<R> => {
@@ -169,7 +172,7 @@ function guarded(files: WorkspaceFiles, check: () => void, checkRoom: () => void
     list: checked(files.list),
     read: checked(files.read),
     write: checked(async (...args) => {
-      checkRoom()
+      await checkRoom()
       return files.write(...args)
     }),
     remove: checked(files.remove),
@@ -177,7 +180,16 @@ function guarded(files: WorkspaceFiles, check: () => void, checkRoom: () => void
   }
 }
 
-function createDriver({ kind, dataDir, log, beforeTest }: SandboxesOptions): SandboxDriver {
+function createDriver(options: SandboxesOptions): SandboxDriver {
+  const {
+    kind,
+    dataDir,
+    log,
+    beforeTest,
+    diskQuota = null,
+    storageBytes,
+    dockerSocket = "/var/run/docker.sock",
+  } = options
   switch (kind) {
     case "bubblewrap":
       return createBubblewrapDriver({ dataDir, log, beforeTest })

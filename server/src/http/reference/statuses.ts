@@ -29,7 +29,7 @@ const ERROR_WORDS: Partial<Record<ErrorCode, string>> = {
   malware: "the registry calls it malware (`malware`)",
   conflict: "it exists, or another change is in the way (`conflict`)",
   cancelled: "the run was cancelled (`cancelled`)",
-  sandbox_unavailable: "no sandbox can be opened; says what to do (`sandbox_unavailable`)",
+  sandbox_unavailable: "no sandbox can be opened, or the disk is nearly full; says what to do (`sandbox_unavailable`)",
   ambiguous_skill: "several publishers have that name; `matches` lists them (`ambiguous_skill`)",
   needs_accept_risk: "the registry's verdict asks for `accept_risk` (`needs_accept_risk`)",
   precondition_failed: "`If-Match` or `If-None-Match` does not hold",
