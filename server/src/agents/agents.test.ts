@@ -221,7 +221,11 @@ forEachDatabase((name, open) => {
     await using app = await startApp(db, { clock, env: { AUTONOMIS_PUBLIC_URL: "https://agents.example.com" } })
     const key = await user(app, "ada")
     await create(app, { name: "manager" })
-    const connect = async () => (await app.call("GET", "/users/ada/agents/manager/connect", { key })).body
+    const connect = async () => {
+      const answer = await app.call("GET", "/users/ada/agents/manager/connect", { key })
+      assert.equal(answer.headers.get("cache-control"), "no-store")
+      return answer.body
+    }
     const shown = await connect()
     assert.deepEqual(
       { ...shown, token: "", expires_at: "" },

@@ -1,6 +1,6 @@
 import type { NewAgent } from "@autonomis/contract/agents.ts"
 import { contract } from "@autonomis/contract/endpoints.ts"
-import { endpoint, type Route, SENT } from "../http/endpoint.ts"
+import { Answer, endpoint, type Route, SENT } from "../http/endpoint.ts"
 import { openSse } from "../http/sse.ts"
 import { iso } from "../lib/clock.ts"
 import type { Agents } from "./agents.ts"
@@ -27,13 +27,15 @@ export function agentRoutes(agents: Agents, publicUrl: () => string): Route[] {
     endpoint(contract.agents.connect, async ({ user, agent, principal, origin }) => {
       if (principal === null) throw new Error("an endpoint without a key cannot open another")
       const { token, expiresAt } = await agents.connect(user, agent, principal, origin)
-      return {
+      const connection = {
         protocol: "openai" as const,
         base_url: `${publicUrl()}/gateway/${user.name}/${agent.name}/v1`,
         model: agent.name,
         token,
         expires_at: iso(expiresAt),
       }
+      // Though it is asked for by GET: nobody on the way may keep a token.
+      return new Answer(200, connection, { "Cache-Control": "no-store" })
     }),
     endpoint(contract.agents.deployStatus, async (context) => {
       const { user, request } = context
