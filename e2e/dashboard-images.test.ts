@@ -87,16 +87,16 @@ test("a question with images is answered again and edited with them, or without 
     until(async () => JSON.stringify(await stored("again")) === JSON.stringify(want), "the question is stored", 15_000)
 
   const before = (await server.call("GET", "/users/again/usage")).body.runs
-  await page.getByRole("button", { name: "Answer again" }).click()
+  await page.getByRole("button", { name: "Regenerate" }).click()
   await until(async () => (await server.call("GET", "/users/again/usage")).body.runs > before, "it is asked again")
   await sent([[text, red, blue]])
   await answered.waitFor()
   assert.deepEqual(await widths(page), [480, 480])
 
   await page.getByRole("button", { name: "Edit", exact: true }).click()
-  await page.getByLabel("Edit your text").fill("Only this one")
+  await page.getByLabel("Edit message").fill("Only this one")
   await page.getByRole("button", { name: "Remove attached image 1 of 2" }).click()
-  await page.getByRole("button", { name: "Ask again" }).click()
+  await page.getByRole("button", { name: "Resend" }).click()
   await sent([["Only this one", blue]])
   await answered.waitFor()
   await page.reload()

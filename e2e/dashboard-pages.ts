@@ -33,7 +33,7 @@ export const PAGES: readonly DashboardPage[] = [
   {
     name: "agent-keys",
     path: "/u/ada/agents/manager/keys",
-    ready: (page) => page.getByRole("button", { name: "Make a new key" }),
+    ready: (page) => page.getByRole("button", { name: "Rotate key" }),
   },
   {
     name: "agent-settings",
@@ -57,7 +57,7 @@ export const PAGES: readonly DashboardPage[] = [
     ready: (page) => page.getByRole("textbox", { name: "SOUL.md" }),
   },
   { name: "admin-logs", path: "/admin/logs", ready: (page) => page.getByLabel("Filter") },
-  { name: "admin-audit", path: "/admin/audit", ready: (page) => page.getByRole("columnheader", { name: "Who" }) },
+  { name: "admin-audit", path: "/admin/audit", ready: (page) => page.getByRole("columnheader", { name: "Actor" }) },
 ]
 
 /** Signs in by the form, as a person would. */

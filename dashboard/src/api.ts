@@ -24,9 +24,15 @@ export const queryClient = new QueryClient({
 
 /** Another person is signed in, or nobody: what was read for the one before is forgotten. */
 export async function changePerson(signedOut: boolean): Promise<void> {
-  queryClient.removeQueries({ predicate: (query) => query.queryKey[0] !== ME[0] })
-  if (signedOut) queryClient.setQueryData(ME, null)
-  else await queryClient.refetchQueries({ queryKey: ME })
+  const predicate = ({ queryKey }: { queryKey: readonly unknown[] }) => queryKey[0] !== ME[0]
+  if (signedOut) {
+    queryClient.setQueryData(ME, null)
+    return queryClient.removeQueries({ predicate })
+  }
+  queryClient.removeQueries({ predicate, type: "inactive" })
+  await queryClient.refetchQueries({ queryKey: ME })
+  // A query that a page still shows is not taken from under it: it begins anew.
+  await queryClient.resetQueries({ predicate })
 }
 
 /** What to tell a person about an error. */

@@ -1,5 +1,5 @@
 import { isApiError } from "@autonomis/sdk/errors.ts"
-import { queryOptions } from "@tanstack/react-query"
+import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query"
 import { api, ME } from "./api.ts"
 
 /** Null: not signed in. */
@@ -19,10 +19,43 @@ export const meQuery = queryOptions({
 export const userQuery = (user: string) =>
   queryOptions({ queryKey: ["user", user], queryFn: ({ signal }) => api.users.get({ user }, { signal }) })
 
+const USERS_AT_ONCE = 100
+
+/** All users whose name, e-mail or display name has `q` in it, page by page. */
 export const usersQuery = (q: string) =>
+  infiniteQueryOptions({
+    queryKey: ["users", "pages", q],
+    initialPageParam: null as string | null,
+    // Every page that is shown would be read again.
+    refetchOnWindowFocus: false,
+    queryFn: ({ pageParam: cursor, signal }) =>
+      api.users.list({ limit: USERS_AT_ONCE, ...(q ? { q } : {}), ...(cursor ? { cursor } : {}) }, { signal }),
+    getNextPageParam: (last) => last.next_cursor,
+  })
+
+/** The first users with `q` in them, for a choice that is narrowed by typing. */
+export const someUsersQuery = (q: string) =>
   queryOptions({
-    queryKey: ["users", q],
-    queryFn: ({ signal }) => api.users.list({ limit: 200, ...(q ? { q } : {}) }, { signal }),
+    queryKey: ["users", "some", q],
+    queryFn: ({ signal }) => api.users.list({ limit: 20, ...(q ? { q } : {}) }, { signal }),
+  })
+
+/** `known`: the user that an administrator looked at last, if there still is one, or the only one. `first`: any. */
+export const startQuery = (last: string | null) =>
+  queryOptions({
+    queryKey: ["users", "start", last],
+    queryFn: async ({ signal }) => {
+      const { users } = await api.users.list({ limit: 2 }, { signal })
+      const first = users[0]?.user ?? null
+      const only = users.length === 1 ? first : null
+      if (last === null || first === null) return { known: only, first }
+      try {
+        return { known: (await api.users.get({ user: last }, { signal })).user, first }
+      } catch (error) {
+        if (isApiError(error, "not_found")) return { known: only, first }
+        throw error
+      }
+    },
   })
 
 export const agentsQuery = (user: string) =>

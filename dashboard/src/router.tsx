@@ -71,7 +71,13 @@ const account = createRoute({
 })
 const adminPage = lazyRouteComponent(() => import("./pages/admin.tsx"), "AdminPage")
 const admin = createRoute({ getParentRoute: under, path: routes.admin, component: adminPage })
-const adminTab = createRoute({ getParentRoute: under, path: routes.adminTab, component: adminPage })
+const adminTab = createRoute({
+  getParentRoute: under,
+  path: routes.adminTab,
+  component: adminPage,
+  validateSearch: (search: Record<string, unknown>): { q?: string } =>
+    typeof search.q === "string" && search.q !== "" ? { q: search.q } : {},
+})
 const adminUser = createRoute({
   getParentRoute: under,
   path: routes.adminUser,

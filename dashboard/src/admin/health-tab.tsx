@@ -72,25 +72,28 @@ export function HealthTab() {
                 {t.files.refresh}
               </Button>
             </Group>
-            {data.providers.length === 0 ? <Text c="dimmed">{t.health.noProviders}</Text> : null}
-            <Table>
-              <Table.Thead>
-                <Table.Tr>
-                  <Table.Th>{t.modelKey.provider}</Table.Th>
-                  <Table.Th>{t.health.key}</Table.Th>
-                  <Table.Th ta="right">{t.health.errors}</Table.Th>
-                </Table.Tr>
-              </Table.Thead>
-              <Table.Tbody>
-                {data.providers.map((provider) => (
-                  <Table.Tr key={provider.name}>
-                    <Table.Td>{provider.name}</Table.Td>
-                    <Table.Td>{provider.key ? t.health.hasKey : t.health.noKey}</Table.Td>
-                    <Table.Td ta="right">{provider.errors_last_hour}</Table.Td>
+            {data.providers.length === 0 ? (
+              <Text c="dimmed">{t.health.noProviders}</Text>
+            ) : (
+              <Table>
+                <Table.Thead>
+                  <Table.Tr>
+                    <Table.Th>{t.modelKey.provider}</Table.Th>
+                    <Table.Th>{t.health.key}</Table.Th>
+                    <Table.Th ta="right">{t.health.errors}</Table.Th>
                   </Table.Tr>
-                ))}
-              </Table.Tbody>
-            </Table>
+                </Table.Thead>
+                <Table.Tbody>
+                  {data.providers.map((provider) => (
+                    <Table.Tr key={provider.name}>
+                      <Table.Td>{provider.name}</Table.Td>
+                      <Table.Td>{provider.key ? t.health.hasKey : t.health.noKey}</Table.Td>
+                      <Table.Td ta="right">{provider.errors_last_hour}</Table.Td>
+                    </Table.Tr>
+                  ))}
+                </Table.Tbody>
+              </Table>
+            )}
           </section>
         </Stack>
       )}

@@ -1,23 +1,31 @@
 import { Badge, Button, Group, Modal, NativeSelect, Stack, Table, Text, TextInput } from "@mantine/core"
 import { useDebouncedValue } from "@mantine/hooks"
-import { keepPreviousData, useMutation, useQuery } from "@tanstack/react-query"
-import { Link } from "@tanstack/react-router"
-import { useState } from "react"
+import { keepPreviousData, useInfiniteQuery, useMutation, useQuery } from "@tanstack/react-query"
+import { Link, useNavigate, useSearch } from "@tanstack/react-router"
+import { useEffect, useState } from "react"
 import { api, explain, queryClient } from "../api.ts"
 import { NAME_PATTERN } from "../pages/names.ts"
 import { routes } from "../paths.ts"
 import { plansQuery, usersQuery } from "../queries.ts"
 import { t } from "../texts.ts"
 import { CopyField } from "../ui/copy.tsx"
+import { count } from "../ui/format.ts"
 import { Icon } from "../ui/icon.tsx"
 import { Empty, Loaded } from "../ui/states.tsx"
 import { Ago } from "../ui/time.tsx"
+import { toastError } from "../ui/toast.ts"
 
 export function UsersTab() {
-  const [text, setText] = useState("")
-  const [q] = useDebouncedValue(text.trim(), 250)
+  const search: { q?: string } = useSearch({ strict: false })
+  const navigate = useNavigate()
+  const [text, setText] = useState(search.q ?? "")
+  const [q] = useDebouncedValue(text.trim().slice(0, 200), 250)
+  // A list that was narrowed can be come back to.
+  useEffect(() => {
+    void navigate({ to: routes.adminTab, params: { tab: "users" }, search: q ? { q } : {}, replace: true })
+  }, [q, navigate])
   const [creating, setCreating] = useState(false)
-  const users = useQuery({ ...usersQuery(q), placeholderData: keepPreviousData })
+  const users = useInfiniteQuery({ ...usersQuery(q), placeholderData: keepPreviousData })
   return (
     <Stack>
       <Group justify="space-between">
@@ -35,10 +43,17 @@ export function UsersTab() {
         </Button>
       </Group>
       <Loaded query={users}>
-        {({ users: list, next_cursor: more }) =>
-          list.length === 0 ? (
-            <Empty icon="account" title={q ? t.admin.noMatch : t.admin.emptyTitle} text={q ? "" : t.admin.emptyText} />
-          ) : (
+        {({ pages }) => {
+          const list = pages.flatMap((page) => page.users)
+          if (list.length === 0)
+            return (
+              <Empty
+                icon="account"
+                title={q ? t.admin.noMatch : t.admin.emptyTitle}
+                text={q ? t.admin.noMatchText : t.admin.emptyText}
+              />
+            )
+          return (
             // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard
             <section className="at-card at-table-card" tabIndex={0} aria-label={t.admin.tabs.users}>
               <Table verticalSpacing="sm" highlightOnHover>
@@ -76,14 +91,23 @@ export function UsersTab() {
                   ))}
                 </Table.Tbody>
               </Table>
-              {more ? (
-                <Text size="sm" c="dimmed" mt="sm">
-                  {t.admin.moreUsers}
+              <Group justify="space-between" mt="sm" mih={36}>
+                <Text size="sm" c="dimmed" role="status">
+                  {t.admin.shown(list.length, count(list.length), !users.hasNextPage)}
                 </Text>
-              ) : null}
+                {users.hasNextPage ? (
+                  <Button
+                    variant="default"
+                    loading={users.isFetchingNextPage}
+                    onClick={() => users.fetchNextPage().then(({ error }) => error && toastError(error))}
+                  >
+                    {t.more}
+                  </Button>
+                ) : null}
+              </Group>
             </section>
           )
-        }
+        }}
       </Loaded>
       <Modal opened={creating} onClose={() => setCreating(false)} title={t.admin.create}>
         <CreateUser onClose={() => setCreating(false)} />

@@ -83,7 +83,12 @@ function Access({ info: { user, state } }: { info: User }) {
           <Button variant="default" loading={link.isPending} onClick={() => link.mutate()}>
             {t.admin.signInLink}
           </Button>
-          <Button variant="default" onClick={() => setAsking(true)}>
+          <Button
+            variant="default"
+            disabled={state === "suspended"}
+            title={state === "suspended" ? t.admin.impersonateSuspended : undefined}
+            onClick={() => setAsking(true)}
+          >
             {t.admin.impersonate}
           </Button>
         </Group>

@@ -1,7 +1,7 @@
 import { useQuery } from "@tanstack/react-query"
 import { Navigate } from "@tanstack/react-router"
 import { routes } from "../paths.ts"
-import { agentsQuery, meQuery, usersQuery } from "../queries.ts"
+import { agentsQuery, meQuery, startQuery } from "../queries.ts"
 import { lastUser } from "../shell/current-user.ts"
 import { Loaded, Loading } from "../ui/states.tsx"
 
@@ -16,14 +16,12 @@ export function Home() {
 }
 
 function AdminHome() {
-  const users = useQuery(usersQuery(""))
+  const start = useQuery(startQuery(lastUser()))
   return (
-    <Loaded query={users}>
-      {({ users: list }) => {
-        const [only] = list
-        if (only === undefined) return <Navigate to={routes.welcome} replace />
-        const known = list.find((u) => u.user === lastUser()) ?? (list.length === 1 ? only : null)
-        return known ? <UserHome user={known.user} /> : <Navigate to={routes.admin} replace />
+    <Loaded query={start}>
+      {({ known, first }) => {
+        if (first === null) return <Navigate to={routes.welcome} replace />
+        return known ? <UserHome user={known} /> : <Navigate to={routes.admin} replace />
       }}
     </Loaded>
   )

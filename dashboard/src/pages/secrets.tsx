@@ -50,7 +50,7 @@ function SecretTable({ user, secrets }: { user: string; secrets: readonly Secret
   })
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard
-    <section className="at-card at-table-card at-table-wide" tabIndex={0} aria-label={t.secrets.stored}>
+    <section className="at-card at-table-card at-table-wide at-table-stack" tabIndex={0} aria-label={t.secrets.stored}>
       <Table verticalSpacing="sm">
         <Table.Thead>
           <Table.Tr>
@@ -80,8 +80,8 @@ function SecretTable({ user, secrets }: { user: string; secrets: readonly Secret
                   )}
                 </Group>
               </Table.Td>
-              <Table.Td>{usedBy(secret)}</Table.Td>
-              <Table.Td>
+              <Table.Td data-label={t.secrets.usedBy}>{usedBy(secret)}</Table.Td>
+              <Table.Td data-label={t.secrets.updated}>
                 <Ago time={secret.updated_at} />
               </Table.Td>
               <Table.Td ta="right">

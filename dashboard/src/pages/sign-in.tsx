@@ -6,7 +6,7 @@ import { api, changePerson, explain } from "../api.ts"
 import { t } from "../texts.ts"
 
 /** The key goes to the server once and comes back as a cookie that no script can read. */
-export function SignInPage({ linkError }: { linkError: unknown }) {
+export function SignInPage({ linkError, suspended }: { linkError: unknown; suspended: boolean }) {
   const [key, setKey] = useState("")
   const signIn = useMutation({
     mutationFn: () => api.session.create({}, { api_key: key.trim() }),
@@ -33,6 +33,11 @@ export function SignInPage({ linkError }: { linkError: unknown }) {
           <img src="/favicon.svg" alt="" width={44} height={44} />
           <Title order={1}>{t.signIn.title}</Title>
           <Text c="dimmed">{t.signIn.hint}</Text>
+          {suspended ? (
+            <Alert color="red" variant="light" role="alert" title={t.signIn.suspendedTitle}>
+              {t.signIn.suspendedText}
+            </Alert>
+          ) : null}
           {linkError ? (
             <Alert color="yellow" role="alert" title={t.signIn.linkTitle}>
               {isApiError(linkError, "unauthorized") ? t.signIn.linkUsed : explain(linkError)}

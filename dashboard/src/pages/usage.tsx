@@ -138,7 +138,7 @@ type Row = { name: string; tokens: { total: number }; cost_usd: number; runs: nu
 function Sums({ title, name, rows }: { title: string; name: string; rows: readonly Row[] }) {
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard
-    <section className="at-card at-table-card" tabIndex={0} aria-label={title}>
+    <section className="at-card at-table-card at-table-narrow" tabIndex={0} aria-label={title}>
       <Group>
         <Title order={2} mb="sm">
           {title}

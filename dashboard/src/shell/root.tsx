@@ -1,9 +1,15 @@
+import { isApiError } from "@autonomis/sdk/errors.ts"
 import { useQuery } from "@tanstack/react-query"
+import { useNavigate } from "@tanstack/react-router"
 import { useEffect, useState } from "react"
-import { api } from "../api.ts"
+import { api, changePerson } from "../api.ts"
 import { SignInPage } from "../pages/sign-in.tsx"
+import { routes } from "../paths.ts"
 import { meQuery } from "../queries.ts"
+import { t } from "../texts.ts"
 import { Failure, Loading } from "../ui/states.tsx"
+import { toast } from "../ui/toast.ts"
+import { comeBack, lookingAt } from "./looking.ts"
 import { Shell } from "./shell.tsx"
 
 /** A one-time link bears its token behind `#`, where no server and no log sees it. Taken out of the address at once. */
@@ -33,11 +39,47 @@ export function Root() {
     void signIn()
   }, [token])
 
+  const suspended = isApiError(me.error, "suspended")
+  const looking = lookingAt()
   if (me.data) return <Shell me={me.data} />
-  if (me.data === null) return <SignInPage linkError={linkError} />
+  if ((me.data === null || suspended) && looking !== null) return <ComeBack user={looking} />
+  if (me.data === null || suspended) return <SignInPage linkError={linkError} suspended={suspended} />
   return (
     <main className="at-page">
       {me.error ? <Failure error={me.error} retry={() => me.refetch()} /> : <Loading rows={4} />}
+    </main>
+  )
+}
+
+/** The hour in somebody's account is over, or the account is closed: on as the administrator, without a new sign-in. */
+function ComeBack({ user }: { user: string }) {
+  const navigate = useNavigate()
+  const [error, setError] = useState<unknown>(null)
+  const [attempt, setAttempt] = useState(0)
+  // biome-ignore lint/correctness/useExhaustiveDependencies: each attempt is one request
+  useEffect(() => {
+    const back = async () => {
+      const isAdmin = await comeBack()
+      await changePerson(!isAdmin)
+      if (!isAdmin) return
+      await navigate({ to: routes.adminUser, params: { user } })
+      toast(t.nav.cameBack(user))
+    }
+    back().catch(setError)
+  }, [attempt])
+  return (
+    <main className="at-page">
+      {error ? (
+        <Failure
+          error={error}
+          retry={() => {
+            setError(null)
+            setAttempt((n) => n + 1)
+          }}
+        />
+      ) : (
+        <Loading rows={4} />
+      )}
     </main>
   )
 }

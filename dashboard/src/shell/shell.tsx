@@ -1,13 +1,15 @@
 import type { Me } from "@autonomis/contract/platform.ts"
 import { ActionIcon, Button, Group, Menu, Tooltip, useComputedColorScheme, useMantineColorScheme } from "@mantine/core"
 import { useMutation } from "@tanstack/react-query"
-import { Link, Outlet, useNavigate } from "@tanstack/react-router"
+import { Link, Outlet, useMatchRoute, useNavigate } from "@tanstack/react-router"
+import { useEffect } from "react"
 import { api, changePerson } from "../api.ts"
 import { API_DOCS, routes } from "../paths.ts"
 import { t } from "../texts.ts"
 import { Icon, type IconName } from "../ui/icon.tsx"
 import { toastError } from "../ui/toast.ts"
 import { useCurrentUser } from "./current-user.ts"
+import { comeBack, lookAt, lookAway } from "./looking.ts"
 import { UserPicker } from "./user-picker.tsx"
 
 const USER_LINKS = [
@@ -26,6 +28,7 @@ export function useSignOut() {
     mutationFn: (all: boolean) => api.session.delete(all ? { all: "true" } : {}),
     onError: toastError,
     onSuccess: async () => {
+      lookAway()
       await changePerson(true)
       await navigate({ to: routes.home })
     },
@@ -62,12 +65,21 @@ export function Shell({ me }: { me: Me }) {
 }
 
 function NavLinks({ user, admin }: { user: string | null; admin: boolean }) {
+  const matchRoute = useMatchRoute()
+  const besideAgents = matchRoute({ to: routes.newAgents }) || matchRoute({ to: routes.defaults })
   return (
     <>
       {user === null
         ? null
         : USER_LINKS.map(({ to, icon, label }) => (
-            <Link key={to} to={to} params={{ user }} className="at-navlink" activeProps={{ "aria-current": "page" }}>
+            <Link
+              key={to}
+              to={to}
+              params={{ user }}
+              className="at-navlink"
+              activeProps={{ "aria-current": "page" }}
+              inactiveProps={to === routes.agents && besideAgents ? { "aria-current": "true" } : {}}
+            >
               <Icon name={icon} />
               <span>{label}</span>
             </Link>
@@ -138,11 +150,25 @@ function AccountMenu({ me, user }: { me: Me; user: string | null }) {
 
 /** Nobody may forget whose account they are in. */
 function Impersonation({ user }: { user: string }) {
-  const signOut = useSignOut()
+  const navigate = useNavigate()
+  useEffect(() => lookAt(user), [user])
+  const leave = useMutation({
+    mutationFn: async () => {
+      const isAdmin = await comeBack()
+      // The administrator's own sign-in has ended too, or there was none: then nobody is left signed in.
+      if (!isAdmin) await api.session.delete({})
+      return isAdmin
+    },
+    onError: toastError,
+    onSuccess: async (isAdmin) => {
+      if (isAdmin) await navigate({ to: routes.adminUser, params: { user } })
+      await changePerson(!isAdmin)
+    },
+  })
   return (
     <Group className="at-impersonation" justify="space-between" role="status">
       <span>{t.nav.impersonating(user)}</span>
-      <Button size="xs" color="dark" variant="white" onClick={() => signOut.mutate(false)}>
+      <Button size="xs" color="dark" variant="white" loading={leave.isPending} onClick={() => leave.mutate()}>
         {t.nav.stopImpersonating}
       </Button>
     </Group>
