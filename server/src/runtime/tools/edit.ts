@@ -29,6 +29,11 @@ export function editTool({ pi, hands }: ToolDeps): Tool {
       const signal = orNever(given)
       const file = await hands.readFile(path, { offset: 0, length: MIB + 1 }, signal)
       if (file.sizeBytes > MIB) throw new Error(`${path} has ${file.sizeBytes} bytes; files up to 1 MiB can be edited`)
+      // What is seen here is not what stands there: written back, the secrets would be gone.
+      if (file.masked)
+        throw new Error(
+          `${path} holds values of secrets, which are masked here and which an edit would destroy; change it with bash, e.g. sed -i`,
+        )
       const edited = await applyEdits(path, file.data, edits)
       await hands.writeFile(path, Buffer.from(edited.text), signal)
       const count = edits.length === 1 ? "1 replacement" : `${edits.length} replacements`

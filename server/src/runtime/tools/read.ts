@@ -5,6 +5,8 @@ import { defineTool, orNever, result, type Tool, type ToolDeps } from "./tool.ts
 const FIRST_BYTES = 64 * 1024
 const MAX_TEXT_BYTES = 4 * MIB
 const MAX_IMAGE_BYTES = 5 * MIB
+const MASKED =
+  "[Values of secrets are shown as [secret NAME]; the file holds the values. Written back like this they would be lost: change such a file with bash.]"
 
 export function readTool({ pi, hands, images, takeImageBytes }: ToolDeps): Tool {
   const parameters = pi.Type.Object({
@@ -36,24 +38,28 @@ export function readTool({ pi, hands, images, takeImageBytes }: ToolDeps): Tool 
     parameters,
     async execute(_id, { path, offset = 1, limit }, given) {
       const signal = orNever(given)
-      let file = await hands.readFile(path, { offset: 0, length: FIRST_BYTES }, signal)
+      let asked = FIRST_BYTES
+      let file = await hands.readFile(path, { offset: 0, length: asked }, signal)
       const type = imageType(file.data)
       if (type !== null) return readImage(path, type, file.sizeBytes, signal)
       if (file.data.subarray(0, 8192).includes(0)) {
         throw new Error(`${path} is a binary file (${file.sizeBytes} bytes); look at it with bash`)
       }
       if (file.sizeBytes > FIRST_BYTES && (offset > 1 || limit !== undefined)) {
-        file = await hands.readFile(path, { offset: 0, length: MAX_TEXT_BYTES }, signal)
+        asked = MAX_TEXT_BYTES
+        file = await hands.readFile(path, { offset: 0, length: asked }, signal)
       }
-      return result(showLines(path, file, Math.max(1, Math.floor(offset)), limit))
+      // What is masked has another length than what stands in the file.
+      const text = { data: file.data, whole: asked >= file.sizeBytes }
+      const shown = showLines(path, text, Math.max(1, Math.floor(offset)), limit)
+      return result(file.masked ? `${shown}\n\n${MASKED}` : shown)
     },
   })
 }
 
 /** Looks at bytes, not at a list of lines: a file of nothing but line breaks would make millions of them. */
-function showLines(path: string, file: { data: Uint8Array; sizeBytes: number }, from: number, limit?: number): string {
-  const { data } = file
-  const whole = data.byteLength >= file.sizeBytes
+function showLines(path: string, file: { data: Uint8Array; whole: boolean }, from: number, limit?: number): string {
+  const { data, whole } = file
   let line = 1
   let start = from === 1 ? 0 : -1
   let last = 0

@@ -130,6 +130,26 @@ test("edit replaces what occurs once, keeps line ends and byte order mark, and s
   assert.equal(diff, "@@ line 3 @@\n a\n b\n-c\n+C\n d\n \n")
 })
 
+test("a file with masked secrets is shown whole and said to be masked, and an edit leaves it as it is", async () => {
+  const host = testHost()
+  const stands = Buffer.from(`key=${"v".repeat(200)}\nport=1\n`)
+  host.files.set("/work/.env", stands)
+  const readFile: typeof host.hands.readFile = async () => ({
+    data: Buffer.from("key=[secret KEY]\nport=1\n"),
+    sizeBytes: stands.byteLength,
+    masked: true,
+  })
+  const masking = { ...host, hands: { ...host.hands, readFile } }
+  const shown = await text(masking, "read", { path: ".env" })
+  assert.match(
+    shown,
+    /^key=\[secret KEY\]\nport=1\n\n\[Values of secrets are shown as .* change such a file with bash\.\]$/,
+  )
+  const edits = [{ oldText: "port=1", newText: "port=2" }]
+  await assert.rejects(text(masking, "edit", { path: ".env", edits }), /holds values of secrets.*change it with bash/)
+  assert.equal(host.files.get("/work/.env"), stands)
+})
+
 test("edit tells the model what is wrong", async () => {
   const edit = (file: string, ...edits: [string, string][]) =>
     applyEdits(
