@@ -5,7 +5,7 @@ import { startServer } from "../test/server.ts"
 const VALUE = "ghp_0123456789abcdefghij"
 
 test("an edit never writes the mask of a secret into a file, and bash changes the file with the secret intact", async () => {
-  await using server = await startServer()
+  await using server = await startServer({ env: { AUTONOMIS_SANDBOX: "none" } })
   await server.call("POST", "/users", { user: "ada" })
   await server.call("POST", "/users/ada/agents", { name: "manager" })
   await server.call("PUT", "/users/ada/secrets", { secrets: { TOKEN: VALUE } })
