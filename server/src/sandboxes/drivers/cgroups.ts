@@ -152,6 +152,22 @@ function make(
   }
 }
 
+/** The groups that somebody else put a process into. */
+export function groupsOf(pid: number, root = "/sys/fs/cgroup"): Pick<Cgroup, "hits" | "inForce"> {
+  const found = Object.keys(HOLDS).flatMap((controller) => {
+    const membership = read(`/proc/${pid}/cgroup`) ?? ""
+    const v1 = new RegExp(`^\\d+:(?:[^:]*,)?${controller}(?:,[^:]*)?:(.*)$`, "m").exec(membership)?.[1]
+    const v2 = /^0::(.*)$/m.exec(membership)?.[1]
+    if (v1 !== undefined) return [{ controller, dir: join(root, controller, v1) }]
+    return v2 === undefined ? [] : [{ controller, dir: join(root, v2) }]
+  })
+  return {
+    hits: () => hitsOf([...new Set(found.map(({ dir }) => dir))]),
+    inForce: () =>
+      found.flatMap(({ controller, dir }) => (isInForce(dir, controller) ? (HOLDS[controller] ?? []) : [])),
+  }
+}
+
 const children = (base: string) =>
   readdirSync(base, { withFileTypes: true })
     .filter((entry) => entry.isDirectory())

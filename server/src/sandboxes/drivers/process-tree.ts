@@ -1,12 +1,12 @@
 import { readdirSync, readFileSync } from "node:fs"
 
 /** Signals all commands below a sandbox's first process, background ones too, but neither the guest nor its keeper. */
-export function signalCommands(root: number, signal: NodeJS.Signals): void {
+export function signalCommands(root: number, signal: NodeJS.Signals, isSpared = isKeeper): void {
   // Twice: the second time catches what was forked during the first.
   for (let round = 0; round < 2; round++) {
     for (const pid of below(root)) {
       try {
-        if (!isKeeper(pid)) process.kill(pid, signal)
+        if (!isSpared(pid)) process.kill(pid, signal)
       } catch {
         // Ended.
       }
@@ -18,6 +18,16 @@ export function signalCommands(root: number, signal: NodeJS.Signals): void {
 function isKeeper(pid: number): boolean {
   const numbers = /^NSpid:\s*(.*)$/m.exec(readFileSync(`/proc/${pid}/status`, "latin1"))?.[1]?.split(/\s+/) ?? []
   return numbers.length > 1 && Number(numbers.at(-1)) <= 2
+}
+
+/** The one that a process started first, as long as that lives; what it has adopted comes after. */
+export function firstChild(pid: number): number | null {
+  try {
+    const first = readFileSync(`/proc/${pid}/task/${pid}/children`, "latin1").split(" ")[0]
+    return first ? Number(first) : null
+  } catch {
+    return null
+  }
 }
 
 function below(root: number): number[] {
