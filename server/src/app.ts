@@ -131,6 +131,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     kind: config.sandbox,
     dataDir: config.dataDir,
     log,
+    dockerSocket: config.dockerSocket,
     idleMs: config.sandboxIdleMs,
     maxOpen: config.sandboxMaxOpen,
     now: clock.now,

@@ -19,7 +19,9 @@ export interface Config {
   /** Absolute. */
   dataDir: string
   database: "sqlite" | "postgres"
-  sandbox: "bubblewrap" | "none"
+  sandbox: "bubblewrap" | "docker" | "none"
+  /** The path of the Docker daemon's unix socket. */
+  dockerSocket: string
   /** A guest that has done nothing for this long is closed. */
   sandboxIdleMs: number
   /** Ports that sandboxes with a network may reach beside 80 and 443. */
@@ -121,6 +123,7 @@ function readSettings(env: Environment, cwd: string, secrets: Secrets): Config {
     sandbox: sandbox(env),
     sandboxIdleMs: 1000 * (whole(env, "AUTONOMIS_SANDBOX_IDLE_SECONDS", 1, 86_400) ?? 300),
     egressPorts: list(env, "AUTONOMIS_EGRESS_PORTS").map(port),
+    dockerSocket: sandbox(env) === "docker" ? dockerSocket(env) : DOCKER_SOCKET,
     diskReserve: diskReserve(env),
     sandboxMaxOpen: whole(env, "AUTONOMIS_SANDBOX_MAX_OPEN", 1, 10_000),
     workers: whole(env, "AUTONOMIS_WORKERS", 1, 64),
@@ -172,8 +175,18 @@ function choice<T extends string>(env: Environment, name: string, choices: reado
 function sandbox(env: Environment): Config["sandbox"] {
   const name = "AUTONOMIS_SANDBOX"
   const value = choice(env, name, ["bubblewrap", "none", "docker", "kubernetes"])
-  if (value !== "docker" && value !== "kubernetes") return value ?? "bubblewrap"
-  throw new StartError(`${name}=${value} is not supported yet; use "bubblewrap", or "none" for development.`)
+  if (value !== "kubernetes") return value ?? "bubblewrap"
+  throw new StartError(`${name}=${value} is not supported yet; use "bubblewrap", "docker", or "none" for development.`)
+}
+
+const DOCKER_SOCKET = "/var/run/docker.sock"
+
+/** Where Docker's own tools find the daemon; only one on this machine can show workspaces to its containers. */
+export function dockerSocket(env: Environment): string {
+  const value = text(env, "DOCKER_HOST")
+  if (value === null) return DOCKER_SOCKET
+  if (/^unix:\/\/\/./.test(value)) return value.slice("unix://".length)
+  throw new StartError(`DOCKER_HOST must be the unix socket of a daemon on this machine, like unix://${DOCKER_SOCKET}.`)
 }
 
 function port(value: string): number {

@@ -6,6 +6,7 @@ import type { Hands } from "../runtime/hands.ts"
 import { type DiskReserve, watchDisk } from "./disk-watch.ts"
 import type { DriverReport, SandboxDriver, SandboxSpec, WorkspaceFiles } from "./driver.ts"
 import { bubblewrapInstalled, createBubblewrapDriver } from "./drivers/bubblewrap/bubblewrap.ts"
+import { createDockerDriver } from "./drivers/docker/docker.ts"
 import { createFakeDriver } from "./drivers/fake/fake.ts"
 import { createNoneDriver } from "./drivers/none/none.ts"
 import { createEgress, type EgressOptions } from "./egress.ts"
@@ -18,12 +19,14 @@ import { removeFolder } from "./tree.ts"
 export type { EgressRecord } from "./egress-journal.ts"
 export type { AgentSecrets, HandsOptions } from "./hands.ts"
 
-export type SandboxKind = "bubblewrap" | "none" | "fake"
+export type SandboxKind = "bubblewrap" | "docker" | "none" | "fake"
 
 export interface SandboxesOptions {
   kind: SandboxKind
   dataDir: string
   log: Logger
+  /** Of the Docker daemon, for `docker`; where Docker puts it unless told. */
+  dockerSocket?: string
   /** A sandbox that runs no command for so long is closed; 5 minutes. */
   idleMs?: number
   /** Open at once on this server; by its memory unless told. */
@@ -193,6 +196,8 @@ function createDriver(options: SandboxesOptions): SandboxDriver {
   switch (kind) {
     case "bubblewrap":
       return createBubblewrapDriver({ dataDir, log, beforeTest })
+    case "docker":
+      return createDockerDriver({ dataDir, log, socket: dockerSocket })
     case "none":
       return createNoneDriver({ dataDir, log })
     case "fake":
