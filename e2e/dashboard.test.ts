@@ -272,6 +272,33 @@ test("files are uploaded, edited and deleted, and a deletion can be undone", asy
   await until(async () => (await read()).body === "milk\nbread\n", "the file is back")
 })
 
+test("an agent's network is set in plain fields, and a wrong domain is told", async () => {
+  const { page } = await browser.open()
+  await signIn(page, await account("netty"), "/u/netty/agents/manager/settings")
+  const config = async () => (await server.call("GET", "/users/netty/agents/manager")).body.config
+  // What is typed elsewhere on the page survives this form's saving.
+  await page.getByLabel("Maximum turns").fill("9")
+  await page.getByRole("radio", { name: "The internet" }).check()
+  await page.getByLabel("Only these domains").fill("GitHub.com\nhttps://pypi.org")
+  const save = page.getByRole("button", { name: "Save network" })
+  await save.click()
+  await page.getByText(/network_allow\[1\]: a domain like example\.com/).waitFor()
+  await page.getByLabel("Only these domains").fill("GitHub.com\npypi.org")
+  await page.getByLabel("Never these domains").fill("gist.github.com")
+  await save.click()
+  await until(async () => (await config()).network === "egress", "it is stored")
+  const stored = await config()
+  assert.deepEqual(
+    [stored.network_allow, stored.network_deny, stored.max_turns],
+    [["github.com", "pypi.org"], ["gist.github.com"], 50],
+  )
+  assert.equal(await page.getByLabel("Only these domains").inputValue(), "github.com\npypi.org")
+  assert.equal(await page.getByLabel("Maximum turns").inputValue(), "9")
+  await page.getByRole("radio", { name: "Nothing" }).check()
+  await save.click()
+  await until(async () => (await config()).network === "none", "it is off again")
+})
+
 test("settings count, keys are shown once, and deleting an agent takes its name", async () => {
   const { page } = await browser.open()
   await signIn(page, await account("sets"), "/u/sets/agents/manager/settings")

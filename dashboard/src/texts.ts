@@ -367,6 +367,27 @@ export const t = {
     deleteTitle: (agent: string) => `Delete ${agent}?`,
     deleted: (agent: string) => `${agent} was deleted.`,
   },
+  network: {
+    title: "Network",
+    reach: "What commands in its sandbox can reach",
+    none: "Nothing",
+    noneHint: "Commands work on the workspace alone. The model and chats do not need this network.",
+    egress: "The internet",
+    egressHint:
+      "Commands such as curl, git, npm and pip reach public sites through this server, which checks and logs every destination. With it, an agent can also send out what it knows, including its secrets.",
+    notInPlan: "Your plan does not include a network for agents.",
+    allow: "Only these domains",
+    allowHint: "One per line. Each includes all its subdomains. Empty: every public site.",
+    deny: "Never these domains",
+    denyHint: "One per line. Each includes all its subdomains.",
+    placeholder: "example.com",
+    always: "This server, private networks and cloud metadata can never be reached.",
+    planAllows: (domains: string) => `Your plan allows only: ${domains}.`,
+    planDenies: (domains: string) => `Your plan denies: ${domains}.`,
+    save: "Save network",
+    saved: "Saved. It applies from the next command.",
+  },
+
 
   secrets: {
     hint: "Keys and passwords for your agents. They are stored encrypted, available in sandboxes as environment variables, and never shown again.",
@@ -504,6 +525,10 @@ export const t = {
     runs: "Concurrent runs",
     sandbox: "Sandbox",
     sandboxValue: (memory: string, cpus: number, pids: number) =>
+    network: "Network of agents",
+    networkAll: "Public internet",
+    networkSome: "Some domains",
+    networkNone: "None",
       `${memory}, ${cpus === 1 ? "1 CPU" : `${cpus} CPUs`}, ${pids} processes`,
   },
 
@@ -526,6 +551,8 @@ export const t = {
     sandbox: "Sandbox driver",
     driver: (name: string) => (name === "none" ? "None: agents cannot run commands." : name),
     holds: "Isolation in force:",
+    egress: (connections: number, out: string, back: string, refused: number) =>
+      `Network: ${connections === 1 ? "1 connection" : `${connections} connections`} from sandboxes since the start (${out} sent, ${back} received), ${refused} refused.`,
     holdsNothing: "No isolation is in force. Give access only to people you trust.",
     providers: "Model providers",
     noProviders:

@@ -4,6 +4,7 @@ import { api, queryClient } from "../api.ts"
 import { statusQuery } from "../queries.ts"
 import { t } from "../texts.ts"
 import { Figure } from "../ui/figure.tsx"
+import { bytes } from "../ui/format.ts"
 import { Loaded } from "../ui/states.tsx"
 import { Ago } from "../ui/time.tsx"
 import { toastError } from "../ui/toast.ts"
@@ -63,6 +64,14 @@ export function HealthTab() {
                 </Badge>
               ))}
             </Group>
+            <Text size="sm" c="dimmed" mt="sm">
+              {t.health.egress(
+                data.sandbox.egress.connections,
+                bytes(data.sandbox.egress.bytes_out),
+                bytes(data.sandbox.egress.bytes_in),
+                data.sandbox.egress.refused,
+              )}
+            </Text>
           </section>
           {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard */}
           <section className="at-card at-table-card" tabIndex={0} aria-label={t.health.providers}>

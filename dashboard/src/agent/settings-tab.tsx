@@ -12,6 +12,7 @@ import { Confirm } from "../ui/confirm.tsx"
 import { ModelPicker } from "../ui/model-picker.tsx"
 import { Loaded } from "../ui/states.tsx"
 import { toast, toastError } from "../ui/toast.ts"
+import { NetworkForm } from "./network-form.tsx"
 
 export function SettingsTab({ user, agent }: AgentTabProps) {
   const query = useQuery(agentQuery(user, agent))
@@ -19,7 +20,8 @@ export function SettingsTab({ user, agent }: AgentTabProps) {
     <Loaded query={query}>
       {(info) => (
         <Stack gap="lg">
-          <ConfigForm key={JSON.stringify(info.config)} user={user} agent={info} />
+          <ConfigForm key={JSON.stringify(behaviourOf(info))} user={user} agent={info} />
+          <NetworkForm user={user} agent={info} keep={(changed) => keep(user, changed)} />
           <DescriptionForm user={user} agent={info} />
           <Danger user={user} agent={info} />
         </Stack>
@@ -33,10 +35,15 @@ function keep(user: string, agent: Agent) {
   return queryClient.invalidateQueries({ queryKey: ["agents", user] })
 }
 
+/** The network has a form of its own, which saves by itself. */
+function behaviourOf({ config: { network, network_allow, network_deny, ...behaviour } }: Agent) {
+  return behaviour
+}
+
 function ConfigForm({ user, agent }: { user: string; agent: Agent }) {
-  const [config, setConfig] = useState(agent.config)
+  const [config, setConfig] = useState(behaviourOf(agent))
   const change = (part: Partial<typeof config>) => setConfig((all) => ({ ...all, ...part }))
-  const changed = JSON.stringify(config) !== JSON.stringify(agent.config)
+  const changed = JSON.stringify(config) !== JSON.stringify(behaviourOf(agent))
   const save = useMutation({
     mutationFn: () => api.agents.configure({ user, agent: agent.name }, config),
     onSuccess: async (answer) => {
@@ -112,7 +119,7 @@ function ConfigForm({ user, agent }: { user: string; agent: Agent }) {
             {t.save}
           </Button>
           {changed ? (
-            <Button variant="default" onClick={() => setConfig(agent.config)}>
+            <Button variant="default" onClick={() => setConfig(behaviourOf(agent))}>
               {t.templates.discard}
             </Button>
           ) : null}

@@ -15,6 +15,7 @@ export function LimitsList({ limits }: { limits: Limits }) {
       t.limits.sandbox,
       t.limits.sandboxValue(bytes(limits.sandbox.memory_bytes), limits.sandbox.cpus, limits.sandbox.pids),
     ],
+    [t.limits.network, networkOf(limits)],
   ]
   return (
     <dl className="at-facts at-facts-wide">
@@ -26,4 +27,9 @@ export function LimitsList({ limits }: { limits: Limits }) {
       ))}
     </dl>
   )
+}
+
+function networkOf({ sandbox: { network } }: Limits): string {
+  if (network?.allowed === false) return t.limits.networkNone
+  return network?.allow || network?.deny?.length ? t.limits.networkSome : t.limits.networkAll
 }
