@@ -25,6 +25,7 @@ import { createKeys } from "./keys/keys.ts"
 import type { Clock } from "./lib/clock.ts"
 import { ids } from "./lib/ids.ts"
 import type { Logger } from "./lib/log.ts"
+import { createVeil } from "./lib/veil.ts"
 import { VERSION } from "./lib/version.ts"
 import { createLogs } from "./logs/logs.ts"
 import { logRoutes } from "./logs/routes.ts"
@@ -109,7 +110,8 @@ export async function createApp(options: AppOptions): Promise<App> {
   })
   const log = teeLogger(options.log, logs)
   const limits = createRateLimits()
-  const sealKey = new Uint8Array(hkdfSync("sha256", options.masterKey, "", "idempotency", 32))
+  const keyFor = (use: string, bytes: number) => new Uint8Array(hkdfSync("sha256", options.masterKey, "", use, bytes))
+  const sealKey = keyFor("idempotency", 32)
   const idempotency = createIdempotency({ db, clock, log, sealKey, bootId })
   const databaseAnswers = async () => {
     try {
@@ -233,7 +235,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     ...secretRoutes(secrets),
     ...skills.routes,
     ...auditRoutes(db),
-    ...logRoutes(logs),
+    ...logRoutes(logs, createVeil(keyFor("log ids", 16))),
     ...platformRoutes({ status, pause, signIn, limits, publicUrl: options.publicUrl }),
   ]
   const accessLog = options.accessLog ? createAccessLog(options.accessLog, clock.now) : null

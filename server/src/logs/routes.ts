@@ -3,6 +3,7 @@ import type { LogEntry } from "@autonomis/contract/usage.ts"
 import type { FastifyReply, FastifyRequest } from "fastify"
 import { endpoint, type Route, SENT } from "../http/endpoint.ts"
 import { openSse } from "../http/sse.ts"
+import type { Veil } from "../lib/veil.ts"
 import type { LogFilter, Logs, StoredLine } from "./logs.ts"
 
 interface LogQuery {
@@ -10,20 +11,25 @@ interface LogQuery {
   since?: string | undefined
   follow?: "true" | "false" | undefined
 }
+interface Source {
+  logs: Logs
+  veil: Veil
+}
 interface Call {
   request: FastifyRequest
   reply: FastifyReply
   readonly signal: AbortSignal
 }
 
-export function logRoutes(logs: Logs): Route[] {
+/** `veil`: a line is one of all tenants', so its id goes out veiled. */
+export function logRoutes(logs: Logs, veil: Veil): Route[] {
   return [
     endpoint(contract.usage.logs, (call) => {
       const { user, query } = call
-      return answer(logs, { userId: user.id, agentName: query.agent, since: timeOf(query) }, query, call)
+      return answer({ logs, veil }, { userId: user.id, agentName: query.agent, since: timeOf(query) }, query, call)
     }),
     endpoint(contract.usage.platformLogs, (call) =>
-      answer(logs, { userId: null, since: timeOf(call.query) }, call.query, call),
+      answer({ logs, veil }, { userId: null, since: timeOf(call.query) }, call.query, call),
     ),
   ]
 }
@@ -32,14 +38,14 @@ const timeOf = ({ since }: LogQuery) => (since === undefined ? undefined : Date.
 
 /** The same lines in the form that was asked for: JSON, plain text, or events as they come. */
 async function answer(
-  logs: Logs,
+  source: Source,
   filter: LogFilter,
   query: LogQuery,
   call: Call,
 ): Promise<{ logs: LogEntry[] } | typeof SENT> {
   const accept = call.request.headers.accept ?? ""
-  if (query.follow === "true" || accept.includes("text/event-stream")) return await follow(logs, filter, query, call)
-  const lines = await logs.tail(filter, query.tail)
+  if (query.follow === "true" || accept.includes("text/event-stream")) return await follow(source, filter, query, call)
+  const lines = await source.logs.tail(filter, query.tail)
   if (!/^\s*text\/plain\b/.test(accept)) return { logs: lines.map(({ entry }) => entry) }
   call.reply.type("text/plain; charset=utf-8").header("Cache-Control", "no-store")
   call.reply.send(lines.map(({ entry }) => `${asText(entry)}\n`).join(""))
@@ -47,14 +53,13 @@ async function answer(
 }
 
 /** The tail first, or what came after `Last-Event-ID`, then each line as it is written. */
-async function follow(logs: Logs, filter: LogFilter, query: LogQuery, call: Call): Promise<typeof SENT> {
-  const lastId = Number(call.request.headers["last-event-id"] ?? Number.NaN)
-  const resumes = Number.isSafeInteger(lastId) && lastId >= 0
-  const newest = resumes ? lastId : await logs.newest()
-  const before = resumes ? [] : await logs.tail(filter, query.tail)
+async function follow({ logs, veil }: Source, filter: LogFilter, query: LogQuery, call: Call): Promise<typeof SENT> {
+  const lastId = veil.under(String(call.request.headers["last-event-id"] ?? ""))
+  const newest = lastId ?? (await logs.newest())
+  const before = lastId === null ? await logs.tail(filter, query.tail) : []
   const stream = openSse(call)
   const send = (lines: readonly StoredLine[]) => {
-    for (const { id, entry } of lines) stream.send(id, "log", entry)
+    for (const { id, entry } of lines) stream.send(veil.over(id), "log", entry)
   }
   send(before)
   const from = before.at(-1)?.id ?? 0

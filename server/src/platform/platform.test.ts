@@ -378,11 +378,58 @@ forEachDatabase((_name, open) => {
       for await (const chunk of follow.body ?? []) got += Buffer.from(chunk)
     })().catch(() => {})
     await chat('/tool bash {"command":"echo three"}')
-    await until(() => /^id: \d+\nevent: log\ndata: \{.*three.*\}\n\n/m.test(got), "the new line to come")
+    await until(() => /^id: [0-9a-f]{32}\nevent: log\ndata: \{.*three.*\}\n\n/m.test(got), "the new line to come")
     assert.ok(!got.includes('"message":"one"'))
     await app.call("POST", "/users/ada/rotate-key", {})
     await reading
     stop.abort()
     assert.ok(Array.isArray((await app.call("GET", "/logs")).body.logs))
+  })
+
+  test("a reader of the log comes back to what it missed, and its ids tell nothing of other accounts' lines", async () => {
+    await using db = await open()
+    await using app = await startApp(db)
+    const key = await ada(app)
+    const say = async (word: string, path = "/users/ada/agents/manager", by = key) => {
+      const body = { messages: [{ role: "user", content: `/tool bash {"command":"echo ${word}"}` }] }
+      assert.equal((await app.call("POST", `${path}/chat`, { key: by, body })).status, 200)
+    }
+    /** Reads until a word came; gives whole events. */
+    const read = async (word: string, lastId: string | null) => {
+      const stop = new AbortController()
+      const response = await fetch(`${app.url}/api/v1/users/ada/logs?follow=true`, {
+        headers: { "X-API-Key": key, ...(lastId === null ? {} : { "Last-Event-ID": lastId }) },
+        signal: stop.signal,
+      })
+      let got = ""
+      for await (const chunk of response.body ?? []) {
+        got += Buffer.from(chunk)
+        if (new RegExp(`${word}.*\\n\\n`).test(got)) break
+      }
+      stop.abort()
+      return [...got.matchAll(/^id: (.+)\nevent: log\ndata: (.+)\n\n/gm)].map(([, id = "", data = ""]) => {
+        return { id, ...JSON.parse(data) }
+      })
+    }
+    await say("first-word")
+    const before = await read("first-word", null)
+    const at = before.find(({ message }) => message === "first-word")
+    const others = await app.call("POST", "/users", { body: { user: "bob" } })
+    await app.call("POST", "/users/bob/agents", { body: { name: "manager" } })
+    await say("second-word")
+    for (let i = 0; i < 5; i++) await say("other-word", "/users/bob/agents/manager", others.body.api_key)
+    await say("third-word")
+    const missed = await read("third-word", at.id)
+    const said = missed.map(({ message }) => message).filter((message) => message.endsWith("-word"))
+    assert.deepEqual(said, ["second-word", "third-word"])
+    const known = [...before, ...missed].map(({ id }) => id)
+    assert.ok(known.every((id) => /^[0-9a-f]{32}$/.test(id)))
+    assert.notDeepEqual(
+      missed.map(({ id }) => id),
+      missed.map(({ id }) => id).toSorted(),
+    )
+    // What is no id of this log counts as none: the tail comes.
+    const strange = await read("third-word", "7")
+    assert.ok(strange.some(({ message }) => message === "first-word"))
   })
 })
