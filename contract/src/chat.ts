@@ -169,6 +169,9 @@ export const SessionMessage = z
       ),
     ]),
     tool_calls: z.array(ToolCall),
+    usage: Usage.nullable().meta({
+      description: "What the model was paid for this message; null for all but its own.",
+    }),
     run_id: z.string().nullable(),
     created_at: Time,
   })

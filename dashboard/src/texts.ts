@@ -193,7 +193,6 @@ export const t = {
     cost: (tokens: string, usd: string, estimated: boolean) => `${tokens} tokens · ${estimated ? "about " : ""}${usd}`,
     costDetail: (input: number, output: number, read: number, write: number) =>
       `${input} in, ${output} out, ${read} read from cache, ${write} written to cache`,
-    showCost: "Cost",
   },
 
   agents: {
@@ -367,6 +366,7 @@ export const t = {
     deleteTitle: (agent: string) => `Delete ${agent}?`,
     deleted: (agent: string) => `${agent} was deleted.`,
   },
+
   network: {
     title: "Network",
     reach: "What commands in its sandbox can reach",
@@ -387,7 +387,6 @@ export const t = {
     save: "Save network",
     saved: "Saved. It applies from the next command.",
   },
-
 
   secrets: {
     hint: "Keys and passwords for your agents. They are stored encrypted, available in sandboxes as environment variables, and never shown again.",
@@ -525,11 +524,11 @@ export const t = {
     runs: "Concurrent runs",
     sandbox: "Sandbox",
     sandboxValue: (memory: string, cpus: number, pids: number) =>
+      `${memory}, ${cpus === 1 ? "1 CPU" : `${cpus} CPUs`}, ${pids} processes`,
     network: "Network of agents",
     networkAll: "Public internet",
     networkSome: "Some domains",
     networkNone: "None",
-      `${memory}, ${cpus === 1 ? "1 CPU" : `${cpus} CPUs`}, ${pids} processes`,
   },
 
   audit: {
@@ -551,9 +550,9 @@ export const t = {
     sandbox: "Sandbox driver",
     driver: (name: string) => (name === "none" ? "None: agents cannot run commands." : name),
     holds: "Isolation in force:",
+    holdsNothing: "No isolation is in force. Give access only to people you trust.",
     egress: (connections: number, out: string, back: string, refused: number) =>
       `Network: ${connections === 1 ? "1 connection" : `${connections} connections`} from sandboxes since the start (${out} sent, ${back} received), ${refused} refused.`,
-    holdsNothing: "No isolation is in force. Give access only to people you trust.",
     providers: "Model providers",
     noProviders:
       "No provider is configured or has been used yet. Set a key in the server’s environment, or add one under Secrets.",

@@ -86,7 +86,7 @@ export const TurnView = memo(function TurnView({
               </ActionIcon>
             </Tooltip>
           ) : null}
-          <CostLine user={user} agent={agent} runId={turn.runId} atOnce={last} />
+          {turn.usage ? <CostLine usage={turn.usage} /> : null}
         </Group>
       ) : null}
     </article>

@@ -6,7 +6,7 @@ import { applyEvent, NOTHING_YET, type Part, turnsOf } from "./turns.ts"
 
 const time = "2026-03-01T09:30:00.000Z"
 const message = (id: string, role: SessionMessage["role"], content: SessionMessage["content"]): SessionMessage => ({
-  ...{ id, role, content, tool_calls: [], run_id: "run_1", created_at: time },
+  ...{ id, role, content, tool_calls: [], usage: null, run_id: "run_1", created_at: time },
 })
 const started: StreamEvent = { event: "run.started", data: { run_id: "run_1", agent: "a", session: "s" } }
 const delta = (text: string): StreamEvent => ({ event: "message.delta", data: { delta: text } })
@@ -61,6 +61,23 @@ test("stored messages become turns, and the run under way is left to its events"
       ["hello", ["hm", "hi"]],
       ["go on", []],
     ],
+  )
+})
+
+test("an answer's cost is the sum of the model's messages in it", () => {
+  const usage = (total: number, estimated: boolean) => ({
+    ...{ input_tokens: total, output_tokens: 0, cache_read_tokens: 0, cache_write_tokens: 0 },
+    ...{ total_tokens: total, cost_usd: total / 100, estimated },
+  })
+  const stored = [
+    message("m1", "user", "hello"),
+    { ...message("m2", "assistant", "let me look"), usage: usage(10, true) },
+    { ...message("m3", "assistant", "done"), usage: usage(15, false) },
+    message("m4", "user", "and?"),
+  ]
+  assert.deepEqual(
+    turnsOf(stored, () => "").map((turn) => turn.usage),
+    [{ ...usage(25, true), cost_usd: 0.25 }, null],
   )
 })
 

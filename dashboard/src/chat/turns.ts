@@ -31,6 +31,8 @@ export interface Turn {
   question: { text: string; images: readonly QuestionImage[] } | null
   runId: string | null
   parts: readonly Part[]
+  /** Of all the model's messages in it. */
+  usage: RunUsage | null
   time: string | null
 }
 
@@ -52,6 +54,7 @@ export function turnsOf(
         question: questionOf(message, imageUrl),
         runId: message.run_id,
         parts: [],
+        usage: null,
         time: message.created_at,
       })
       continue
@@ -61,12 +64,31 @@ export function turnsOf(
     const parts = partsOf(message)
     if (last === undefined) {
       const { id, run_id: runId, created_at: time } = message
-      turns.push({ id, messageId: null, question: null, runId, parts, time })
+      turns.push({ id, messageId: null, question: null, runId, parts, usage: message.usage, time })
     } else {
-      turns[turns.length - 1] = { ...last, runId: message.run_id ?? last.runId, parts: [...last.parts, ...parts] }
+      const usage = sum(last.usage, message.usage)
+      turns[turns.length - 1] = {
+        ...last,
+        runId: message.run_id ?? last.runId,
+        parts: [...last.parts, ...parts],
+        usage,
+      }
     }
   }
   return turns
+}
+
+function sum(a: RunUsage | null, b: RunUsage | null): RunUsage | null {
+  if (a === null || b === null) return a ?? b
+  return {
+    input_tokens: a.input_tokens + b.input_tokens,
+    output_tokens: a.output_tokens + b.output_tokens,
+    cache_read_tokens: a.cache_read_tokens + b.cache_read_tokens,
+    cache_write_tokens: a.cache_write_tokens + b.cache_write_tokens,
+    total_tokens: a.total_tokens + b.total_tokens,
+    cost_usd: a.cost_usd + b.cost_usd,
+    estimated: a.estimated || b.estimated,
+  }
 }
 
 function questionOf({ id, content }: SessionMessage, imageUrl: ImageUrl): NonNullable<Turn["question"]> {

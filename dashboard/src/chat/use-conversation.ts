@@ -4,9 +4,7 @@ import { api, queryClient } from "../api.ts"
 import { pathTo } from "../paths.ts"
 import { runQuery, sessionQuery, sessionsQuery } from "../queries.ts"
 import { createLiveRuns, type Live, type Place } from "./live.ts"
-import { type RunUsage, type Turn, turnsOf } from "./turns.ts"
-
-export const usageKey = (runId: string) => ["run-usage", runId]
+import { type Turn, turnsOf } from "./turns.ts"
 
 /** Why a run has no answer; null when it has one. Known of those runs that this page saw end. */
 export interface RunFailure {
@@ -16,8 +14,7 @@ export interface RunFailure {
 export const failureKey = (runId: string) => ["run-failure", runId]
 
 export const liveRuns = createLiveRuns(api, async ({ user, agent, session }, live) => {
-  const { runId, usage } = live.answer
-  if (runId !== null && usage !== null) queryClient.setQueryData<RunUsage>(usageKey(runId), usage)
+  const { runId } = live.answer
   if (runId !== null) ended.add(runId)
   if (runId !== null && live.answer.end?.kind === "error")
     queryClient.setQueryData<RunFailure>(failureKey(runId), live.answer.end)
@@ -53,7 +50,6 @@ export function useConversation({ user, agent, session }: Place, saved: boolean)
       ended.add(lastRun)
       queryClient.setQueryData(runQuery(place.user, place.agent, lastRun).queryKey, run)
       if (run.error) queryClient.setQueryData<RunFailure>(failureKey(lastRun), run.error)
-      if (run.result) queryClient.setQueryData<RunUsage>(usageKey(lastRun), run.result.usage)
     }
     look().catch(() => undefined)
   }, [lastRun, place])
@@ -65,12 +61,13 @@ export function useConversation({ user, agent, session }: Place, saved: boolean)
     const all = turnsOf(stored ?? [], imageUrl, liveRunId)
     if (live === undefined) return all
     const last = all.at(-1)
+    const { parts, usage } = live.answer
     const inStore = last !== undefined && liveRunId !== null && last.runId === liveRunId
-    if (inStore) return [...all.slice(0, -1), { ...last, parts: live.answer.parts }]
+    if (inStore) return [...all.slice(0, -1), { ...last, parts, usage }]
     const question = live.question
     return [
       ...all,
-      { id: "live", messageId: null, question, runId: liveRunId, parts: live.answer.parts, time: null } satisfies Turn,
+      { id: "live", messageId: null, question, runId: liveRunId, parts, usage, time: null } satisfies Turn,
     ]
   }, [stored, live, liveRunId, place])
   return { turns, live, query }

@@ -203,6 +203,7 @@ function messageView(row: MessageRow): SessionMessage {
     role: "user",
     content: "",
     tool_calls: [],
+    usage: null,
     run_id: row.run_id,
     created_at: iso(row.created_at),
   }
@@ -227,6 +228,7 @@ function messageView(row: MessageRow): SessionMessage {
     ...shown,
     role: "assistant",
     content: thinks ? parts : parts.map(({ text }) => text).join(""),
+    usage: message.usage,
     tool_calls: message.content.flatMap((part) => {
       if (part.type !== "tool_call") return []
       const { id, name, arguments: given } = part
