@@ -15,6 +15,13 @@ const KEPT_OUTPUT_FILES = 20
 const QUIET_MS = 20
 
 /**
+ * Beyond the first of them output is read no faster: a command that floods then waits for its pipe, where otherwise it and
+ * this program would keep the processors busy, to the cost of everyone else, with what nobody will read.
+ */
+const OUTPUT_BURST_BYTES = 16 * 1024 * 1024
+const OUTPUT_BYTES_PER_SECOND = 16 * 1024 * 1024
+
+/**
  * On the command's own first line, so that line numbers in its errors are right. One pipe for both kinds of output keeps
  * their order; and when memory runs out the kernel takes commands before the program that runs them.
  */
@@ -128,6 +135,7 @@ function createOutput(call: ExecCall, workDir: string, send: (data: Uint8Array) 
   let over = false
   let lastMs = 0
   let sending = 0
+  const pace = createPace()
 
   /** Nobody needs a file for a short output; a longer one is in it from its first byte on. */
   function keep(chunk: Buffer): void {
@@ -155,7 +163,10 @@ function createOutput(call: ExecCall, workDir: string, send: (data: Uint8Array) 
     async pump(stream: Readable): Promise<void> {
       // After the call's end this goes on without keeping anything, so that what runs in the background never blocks.
       for await (const chunk of stream) {
-        if (over || !Buffer.isBuffer(chunk)) continue
+        if (!Buffer.isBuffer(chunk)) continue
+        const waitMs = pace(chunk.length)
+        if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs))
+        if (over) continue
         lastMs = performance.now()
         keepAndCount(chunk)
         const room = sendBytes - (total - chunk.length)
@@ -196,6 +207,18 @@ function createOutput(call: ExecCall, workDir: string, send: (data: Uint8Array) 
   function keepAndCount(chunk: Buffer): void {
     total += chunk.length
     keep(chunk)
+  }
+}
+
+/** Gives how long to wait before so many bytes more are taken, in milliseconds. */
+function createPace(): (bytes: number) => number {
+  let left = OUTPUT_BURST_BYTES
+  let lastMs = performance.now()
+  return (bytes) => {
+    const nowMs = performance.now()
+    left = Math.min(OUTPUT_BURST_BYTES, left + ((nowMs - lastMs) / 1000) * OUTPUT_BYTES_PER_SECOND) - bytes
+    lastMs = nowMs
+    return left >= 0 ? 0 : (-left / OUTPUT_BYTES_PER_SECOND) * 1000
   }
 }
 

@@ -83,6 +83,15 @@ export function driverContract(name: string, make: MakeDriver): void {
         assert.equal((await client.stat(".autonomis/output/test.log", anySignal())).sizeBytes, 5_000_000)
       }))
 
+    test("a flood of output is taken no faster than 16 MiB a second, after the first 16", () =>
+      withGuest(async ({ client }) => {
+        const start = performance.now()
+        const flood = await run(client, "yes", { timeoutMs: 1500 })
+        const seconds = (performance.now() - start) / 1000
+        assert.equal(flood.timedOut, true)
+        assert.ok(flood.outputBytes <= (seconds + 1) * 16 * 1024 * 1024 + 64 * 1024, `${flood.outputBytes} bytes`)
+      }))
+
     test("answers many calls at once, each its own", () =>
       withGuest(async ({ client }) => {
         const calls = Array.from({ length: 40 }, async (_, i) => {
