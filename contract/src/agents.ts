@@ -1,6 +1,6 @@
 import { z } from "zod"
 import { AgentParams, define, Name, NextCursor, Page, Time, UserParams, WELL_FORMED, wellFormed } from "./common.ts"
-import { domainList } from "./network.ts"
+import { allowedDomains, domainList } from "./network.ts"
 import { TemplateTexts } from "./templates.ts"
 
 /** `provider/model`, e.g. `anthropic/claude-sonnet-4-5`. */
@@ -25,7 +25,7 @@ export const AgentConfig = z
       description:
         "`egress`: commands may reach public addresses on the allowed ports, by the server's proxy. From the next command on.",
     }),
-    network_allow: domainList(100).nullable().meta({
+    network_allow: allowedDomains(100).meta({
       description: "With `egress`: only these domains and all below them. null: all that the plan allows.",
     }),
     network_deny: domainList(100).meta({

@@ -27,12 +27,14 @@ export const domainList = (most: number) =>
     .max(most)
     .overwrite((list) => [...new Set(list)])
 
+/** Never empty: an agent that may reach nothing has no network. */
+export const allowedDomains = (most: number) => domainList(most).min(1, "name a domain, or null for all").nullable()
+
 /** What the sandboxes of a plan may reach. Left out altogether: all that is public. */
 export const PlanNetwork = z
   .strictObject({
     allowed: z.boolean().optional().meta({ description: "false: no agent of this plan gets a network." }),
-    allow: domainList(1000)
-      .nullable()
+    allow: allowedDomains(1000)
       .optional()
       .meta({ description: "Domains, with all below them, that may be reached. null: all that are not denied." }),
     deny: domainList(1000)

@@ -1,6 +1,6 @@
 import type { Agent, AgentConfig } from "@autonomis/contract/agents.ts"
 import type { Limits } from "@autonomis/contract/plans.ts"
-import { Button, Group, Radio, Stack, Text, Textarea, Title } from "@mantine/core"
+import { Button, Group, Radio, SimpleGrid, Stack, Text, Textarea, Title } from "@mantine/core"
 import { useMutation, useQuery } from "@tanstack/react-query"
 import { useState } from "react"
 import { api, explain } from "../api.ts"
@@ -97,10 +97,10 @@ export function NetworkForm({
         </Radio.Group>
         {fields.network === "egress" ? (
           <>
-            <Group grow align="flex-start" className="at-wrap-phone">
+            <SimpleGrid cols={{ base: 1, sm: 2 }}>
               {domains("allow")}
               {domains("deny")}
-            </Group>
+            </SimpleGrid>
             <Text size="xs" c="dimmed">
               {t.network.always}
               {planInWords(plan)}

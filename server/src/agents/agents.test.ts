@@ -40,6 +40,7 @@ forEachDatabase((name, open) => {
       [{ agents: [{ name: "a" }, { name: "b", model: "openai/nonsense" }] }, 400, /unknown model/],
       [{ agents: [{ name: "a", model: "demo/demo", config: { model: "openai/gpt-5.4" } }] }, 400, /two models/],
       [{ agents: [{ name: "a", config: { network: "all" } }] }, 400, /config\.network"/],
+      [{ agents: [{ name: "a", config: { network_allow: [] } }] }, 400, /network_allow.*or null for all/],
       [{ agents: [{ name: "a", config: { network_allow: ["*.a.test"] } }] }, 400, /network_allow\[0\].*no wildcard/],
       [{ agents: [{ name: "a", config: { tools: { web_fetch: true } } }] }, 400, /web_fetch/],
       [{ agents: [{ name: "a", templates: { "OTHER.md": "x" } }] }, 400, /OTHER.md/],

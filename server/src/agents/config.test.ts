@@ -29,7 +29,7 @@ const patch: fc.Arbitrary<AgentConfigPatch> = fc.record(
     max_output_tokens: orNull(fc.integer({ min: 256, max: 100_000 })),
     tools: orNull(tools),
     network: orNull(fc.constantFrom("egress", "none")),
-    network_allow: orNull(fc.subarray(["a.test", "b.test"])),
+    network_allow: orNull(fc.subarray(["a.test", "b.test"], { minLength: 1 })),
     network_deny: orNull(fc.subarray(["a.test", "c.test"])),
   },
   { requiredKeys: [] },
