@@ -31,7 +31,7 @@ export async function withImageRoot<T>(
   const folder = await mkdtemp(join(tmpdir(), "autonomis-image-"))
   const root = join(folder, "root")
   try {
-    const suite = hostSuite()
+    const suite = imageSuite()
     say(`Making a Debian ${suite} with ${IMAGE_PACKAGES.join(", ")}; this takes a minute …`)
     await run("debootstrap", [
       ...["--variant=minbase", "--force-check-gpg", `--include=${IMAGE_PACKAGES.join(",")}`],
@@ -90,7 +90,7 @@ const inPath = (program: string) =>
   (process.env.PATH ?? "").split(delimiter).some((folder) => existsSync(join(folder, program)))
 
 /** The host's own Debian, so that the host's Node runs in there; elsewhere the newest stable. */
-function hostSuite(): string {
+export function imageSuite(): string {
   const release = existsSync("/etc/os-release") ? readFileSync("/etc/os-release", "utf8") : ""
   const codename = /^VERSION_CODENAME=(\w+)$/m.exec(release)?.[1]
   return /^ID=debian$/m.test(release) && codename !== undefined ? codename : "stable"

@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process"
 import { existsSync } from "node:fs"
 import { delimiter, join } from "node:path"
+import { dockerObstacle } from "../test/docker.ts"
 import { postgresBin } from "../test/postgres.ts"
 
 interface Need {
@@ -17,6 +18,7 @@ const NEEDS: readonly Need[] = [
   { package: "postgresql", present: () => postgresBin() !== null },
   { package: "chromium", present: () => inPath("chromium") },
   { package: "curl", present: () => inPath("curl") },
+  { package: "docker.io", present: () => inPath("dockerd") || dockerObstacle() !== null },
 ]
 
 /**

@@ -27,26 +27,28 @@ exec @ARGV or die "exec: $!";
 `
 
 export const inOwnNetwork = process.env.AUTONOMIS_TEST_NETWORK === "own"
-/** Runs a test file again in a network namespace of its own; rejects with what it said when it fails. */
-export async function runInOwnNetwork(file: string): Promise<void> {
-  const { NODE_TEST_CONTEXT: _, ...env } = process.env
+
+/** A command that makes a network namespace of its own and runs the given one in it. */
+export function withOwnNetwork(command: string[]): string[] {
   const asRoot = process.getuid?.() === 0
-  const child = spawn(
-    "unshare",
-    [
-      ...(asRoot ? [] : ["--map-current-user", "--keep-caps"]),
-      "--net",
-      "--mount",
-      "perl",
-      "-e",
-      SCRIPT,
-      PLAYED.join(","),
-      process.execPath,
-      "--test-reporter=spec",
-      file,
-    ],
-    { env: { ...env, AUTONOMIS_TEST_NETWORK: "own" }, stdio: ["ignore", "pipe", "pipe"] },
-  )
+  const user = asRoot ? [] : ["--map-current-user", "--keep-caps"]
+  return ["unshare", ...user, "--net", "--mount", "perl", "-e", SCRIPT, PLAYED.join(","), ...command]
+}
+
+/** Runs a test file again in a network namespace of its own; rejects with what it said when it fails. */
+export const runInOwnNetwork = (file: string): Promise<void> => runAgain(file, withOwnNetwork)
+
+/** The same in the network namespace of another process, which must be one made by `withOwnNetwork`. */
+export const runInNetworkOf = (pid: number, file: string): Promise<void> =>
+  runAgain(file, (command) => ["nsenter", `--net=/proc/${pid}/ns/net`, "--", ...command])
+
+async function runAgain(file: string, within: (command: string[]) => string[]): Promise<void> {
+  const { NODE_TEST_CONTEXT: _, ...env } = process.env
+  const [command = "", ...args] = within([process.execPath, "--test-reporter=spec", file])
+  const child = spawn(command, args, {
+    env: { ...env, AUTONOMIS_TEST_NETWORK: "own" },
+    stdio: ["ignore", "pipe", "pipe"],
+  })
   let said = ""
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding("utf8").on("data", (chunk: string) => {
