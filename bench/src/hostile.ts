@@ -5,7 +5,7 @@ import { setTimeout as pause } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { startOpenAiDouble } from "../../test/doubles/openai.ts"
 import { percentile, type Row } from "./rows.ts"
-import { account, benchServer, type Chat, chat, message } from "./server.ts"
+import { account, benchServer, type Chat, chatTimes } from "./server.ts"
 
 const CHATS = 120
 
@@ -27,16 +27,7 @@ export async function benchHostile(): Promise<Row[]> {
     const model = { model: "anthropic/bench" }
     const set = await server.call("PATCH", "/users/mallory/agents/manager/config", model, mallory)
     if (set.status !== 200) throw new Error(JSON.stringify(set.body))
-    const measure = async () => {
-      const times: number[] = []
-      for (let i = 0; i < CHATS; i++) {
-        const start = performance.now()
-        await chat(victim, message("hello"))
-        times.push(performance.now() - start)
-        await pause(5)
-      }
-      return times
-    }
+    const measure = () => chatTimes(victim, CHATS)
     await measure()
     const quiet = await measure()
     attacker.send({ url: server.url, key: mallory })

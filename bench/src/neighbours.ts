@@ -5,7 +5,10 @@ import { silentLogger } from "../../server/src/lib/log.ts"
 import { createRedactor } from "../../server/src/lib/redact.ts"
 import type { Hands } from "../../server/src/runtime/hands.ts"
 import { createSandboxes } from "../../server/src/sandboxes/sandboxes.ts"
-import type { Row } from "./rows.ts"
+import { startOpenAiDouble } from "../../test/doubles/openai.ts"
+import { until } from "../../test/until.ts"
+import { percentile, type Row } from "./rows.ts"
+import { account, benchServer, type Chat, chatTimes, message } from "./server.ts"
 
 const MIB = 1024 * 1024
 const NO_SECRETS = { env: {}, redactor: createRedactor([]) }
@@ -20,8 +23,12 @@ const ATTACKS: Record<string, string> = {
   "a flood of disk": "while :; do head -c 100M /dev/zero > big; done",
 }
 
-/** p99 of another tenant's warm tool call under each attack, over its p99 in quiet. */
-export async function benchNeighbours(calls = 150): Promise<Row[]> {
+/** p99 of another tenant's warm tool calls and chats under each attack, over their p99 in quiet. */
+export async function benchNeighbours(): Promise<Row[]> {
+  return [...(await benchToolCalls()), ...(await benchChats())]
+}
+
+async function benchToolCalls(calls = 150): Promise<Row[]> {
   const dataDir = await mkdtemp(join(tmpdir(), "autonomis-bench-"))
   const sandboxes = createSandboxes({ kind: "bubblewrap", dataDir, log: silentLogger })
   const signal = AbortSignal.timeout(1_800_000)
@@ -67,6 +74,32 @@ async function p99Of(hands: Hands, calls: number, signal: AbortSignal): Promise<
     await hands.exec({ command: "true" }, () => {}, signal)
     times.push(performance.now() - start)
   }
-  times.sort((a, b) => a - b)
-  return times[Math.floor(times.length * 0.99)] ?? Number.NaN
+  return percentile(times, 0.99)
+}
+
+/** Through the whole server: the attacker's agent is told to by its model, the neighbour only chats. */
+async function benchChats(chats = 150): Promise<Row[]> {
+  await using double = await startOpenAiDouble()
+  double.script(() => ({ text: "Hello to you." }))
+  await using server = await benchServer(double.url, { AUTONOMIS_DEMO: "on" })
+  const victim: Chat = { server, user: "ada", key: await account(server, "ada") }
+  const mallory = await account(server, "mallory")
+  const agent = "/users/mallory/agents/manager"
+  const p99 = async () => percentile(await chatTimes(victim, chats), 0.99)
+  await p99()
+  const rows: Row[] = []
+  for (const [name, command] of Object.entries(ATTACKS)) {
+    const quiet = await p99()
+    const order = message(`/tool bash ${JSON.stringify({ command })}`, { model: "demo/demo", background: true })
+    const started = await server.call("POST", `${agent}/chat`, order, mallory)
+    const run = `${agent}/runs/${started.body.run_id}`
+    const stateNow = async () => (await server.call("GET", run, undefined, mallory)).body.state
+    await new Promise((resolve) => setTimeout(resolve, 1_000))
+    if ((await stateNow()) !== "running") throw new Error(`${name} is not under way: ${await stateNow()}`)
+    const noisy = await p99()
+    await server.call("POST", `${run}/cancel`, undefined, mallory)
+    await until(async () => (await stateNow()) === "cancelled", "the attack has ended", 60_000)
+    rows.push({ name: `neighbours: chat p99 under ${name}, × quiet`, median: noisy / quiet, unit: "×", limit: 1.5 })
+  }
+  return rows
 }

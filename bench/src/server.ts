@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs"
+import { setTimeout as pause } from "node:timers/promises"
 import { startServer, type TestServer } from "../../test/server.ts"
 import { until } from "../../test/until.ts"
 
@@ -70,6 +71,18 @@ export const message = (content: string, more: Record<string, unknown> = {}) => 
 export async function chat({ server, key, user, agent = "manager" }: Chat, body: unknown): Promise<void> {
   const answer = await server.call("POST", `/users/${user}/agents/${agent}/chat`, body, key)
   if (answer.status !== 200) throw new Error(`${answer.status} ${JSON.stringify(answer.body)}`)
+}
+
+/** How long each of so many chats took, a little apart. */
+export async function chatTimes(one: Chat, count: number): Promise<number[]> {
+  const times: number[] = []
+  for (let i = 0; i < count; i++) {
+    const start = performance.now()
+    await chat(one, message("hello"))
+    times.push(performance.now() - start)
+    await pause(5)
+  }
+  return times
 }
 
 /** The answer to a streamed chat; its body is the caller's to read. */
