@@ -1,4 +1,10 @@
 import { type AgentConfig, AgentConfigPatch, DEFAULT_CONFIG } from "@autonomis/contract/agents.ts"
+import { remember } from "../lib/remember.ts"
+
+/** An agent's settings as its row holds them, with the defaults filled in. */
+export const configOf = remember(
+  (row: { config: string }): Readonly<AgentConfig> => fullConfig(storedConfig(row.config)),
+)
 
 /** The settings with the defaults filled in for what is not set. */
 export function fullConfig(set: AgentConfigPatch): AgentConfig {

@@ -4,7 +4,7 @@ import { AppError, messageOf } from "../lib/errors.ts"
 import type { Logger } from "../lib/log.ts"
 import type { Models } from "../models/models.ts"
 import type { Sandboxes } from "../sandboxes/sandboxes.ts"
-import { storedConfig } from "./config.ts"
+import { configOf } from "./config.ts"
 import { isSettled, readSteps, type Step, type StepError, type StepName, withResult } from "./deployment.ts"
 import type { AgentRow, AgentStore } from "./store.ts"
 
@@ -37,7 +37,7 @@ export function createDeployer({ store, clock, log, models, sandboxes }: Deploye
   const waiting = new Map<string, Set<() => void>>()
 
   const modelError = async (row: AgentRow): Promise<StepError | null> => {
-    const wanted = storedConfig(row.config).model ?? null
+    const wanted = configOf(row).model
     const cause = await models.problem({ userId: row.user_id, agentId: row.id, wanted })
     const cure = "Set the provider's key as a secret, or choose another model in the agent's config."
     return cause === null ? null : { cause, cure }

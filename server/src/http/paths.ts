@@ -33,8 +33,8 @@ const PLAIN = /^(?:\/[\w~-][\w.~-]*)+$/
 
 /** `.`, `..`, NUL, a backslash, an encoded slash or a broken escape: never part of a good path. No NUL in a query either. */
 export function urlIsValid(url: string): boolean {
-  const path = pathOf(url)
   if (PLAIN.test(url)) return true
+  const path = pathOf(url)
   if (!path.startsWith("/") || path.startsWith("//") || url.includes("%00")) return false
   return partsOf(path)?.some((part) => part === "." || part === ".." || /[\0\\/]/.test(part)) === false
 }

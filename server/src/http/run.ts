@@ -4,17 +4,8 @@ import type { FastifyReply, FastifyRequest } from "fastify"
 import { AppError } from "../lib/errors.ts"
 import { NOBODY, unauthorized } from "./admit.ts"
 import { rawBody } from "./bodies.ts"
-import { clientAddress } from "./client-address.ts"
-import {
-  Answer,
-  type Context,
-  type Directory,
-  type Idempotency,
-  type Origin,
-  type Principal,
-  type Route,
-  SENT,
-} from "./endpoint.ts"
+import { RequestContext } from "./context.ts"
+import { Answer, type Directory, type Idempotency, type Route, SENT } from "./endpoint.ts"
 import type { Claim, IdempotencyStore, KeptAnswer } from "./idempotency.ts"
 import { endWithAnswer } from "./large-bodies.ts"
 import { parse } from "./parse.ts"
@@ -29,8 +20,6 @@ export interface RunnerOptions {
   checkAnswers: boolean
 }
 
-type AnyContext = Context<Endpoint> & { user: unknown; agent: unknown }
-
 /** From an admitted request to its answer: input by the contract, then limits, then the handler. */
 export async function run(
   route: Route,
@@ -39,28 +28,12 @@ export async function run(
   reply: FastifyReply,
 ): Promise<unknown> {
   const { endpoint } = route
-  const { principal, user, agent } = request.admitted ?? NOBODY
   if (request.large !== null) endWithAnswer(request.large, reply)
-  const asked: { signal: AbortSignal | null } = { signal: null }
-  const context: AnyContext = {
-    principal,
-    user,
-    agent,
-    // Most handlers never ask for these.
-    get origin() {
-      return originOf(request)
-    },
-    get signal() {
-      asked.signal ??= signalOf(options.directory, principal, reply)
-      return asked.signal
-    },
-    idempotency: null,
+  const context = new RequestContext(options.directory, request, reply, {
     params: parse(endpoint.params, pathParams(endpoint, request), "the path"),
     query: parse(endpoint.query, request.query, "the query"),
     body: bodyOf(endpoint, request),
-    request,
-    reply,
-  }
+  })
   const claim = await claimKey(options.idempotency, endpoint, request, () => context.signal)
   if (claim?.kind === "replay") {
     reply.header("Idempotent-Replayed", "true")
@@ -81,7 +54,7 @@ export async function run(
     return await sendAnswer(answer, request, reply)
   } catch (thrown) {
     // What an abort breaks off is no fault of ours: the client is gone, or its key died under way.
-    const error = asked.signal?.aborted && !(thrown instanceof AppError) ? unauthorized(thrown) : thrown
+    const error = context.wasAborted && !(thrown instanceof AppError) ? unauthorized(thrown) : thrown
     const { status, body } = publicError(toAppError(error))
     if (!reply.sent) await first?.finish({ status, headers: {}, body: JSON.stringify(body) })
     else await first?.release()
@@ -90,7 +63,9 @@ export async function run(
 }
 
 function pathParams(endpoint: Endpoint, request: FastifyRequest): Record<string, string> {
-  const { "*": rest, ...named } = request.params as Record<string, string>
+  const params = request.params as Record<string, string>
+  if (!endpoint.path.endsWith("*}")) return params
+  const { "*": rest, ...named } = params
   const name = /\{(\w+)\*\}/.exec(endpoint.path)?.[1]
   return name === undefined ? named : { ...named, [name]: rest ?? "" }
 }
@@ -109,36 +84,6 @@ function bodyOf(endpoint: Endpoint, request: FastifyRequest): unknown {
       if (request.body === undefined && !endpoint.bodyOptional)
         throw new AppError("invalid_request", "the body must be a JSON object")
       return parse(endpoint.body, request.body ?? (request.body === null ? null : {}), "the body")
-  }
-}
-
-/** Aborts when the client is gone before its answer was sent, or its key died. */
-function signalOf(directory: Directory, principal: Principal | null, reply: FastifyReply): AbortSignal {
-  const gone = new AbortController()
-  const onClose = () => {
-    if (!reply.raw.writableFinished) gone.abort()
-  }
-  if (reply.raw.closed) onClose()
-  else reply.raw.once("close", onClose)
-  return principal ? AbortSignal.any([gone.signal, directory.watch(principal)]) : gone.signal
-}
-
-function originOf(request: FastifyRequest): Origin {
-  const { principal, user, agent } = request.admitted ?? NOBODY
-  const ip = clientAddress(request.ip, request.socket.remoteAddress)
-  return { actor: actorOf(principal, user?.name, agent?.name), ip, requestId: request.id }
-}
-
-function actorOf(principal: Principal | null, user: string | undefined, agent: string | undefined): string {
-  if (principal === null) return "nobody"
-  const name = user ?? principal.userId ?? "?"
-  switch (principal.kind) {
-    case "admin":
-      return "admin"
-    case "user":
-      return principal.impersonatedBy === null ? `user:${name}` : `${principal.impersonatedBy} as user:${name}`
-    case "agent":
-      return `agent:${name}/${agent ?? principal.agentId ?? "?"}`
   }
 }
 

@@ -148,8 +148,8 @@ async function enter(entrance: Entrance, request: FastifyRequest, reply: Fastify
   const { directory, at, accessLog } = entrance
   if (accessLog) reply.raw.once("close", () => accessLog.record(request, reply))
   const url = request.raw.url ?? "/"
-  const path = pathOf(url)
   const route = request.routeOptions.config.route?.endpoint ?? null
+  const path = route === null ? pathOf(url) : ""
   reply.header("X-Request-Id", request.id)
   reply.header("X-Content-Type-Options", "nosniff")
   if (entrance.site().protocol === "https:") reply.header("Strict-Transport-Security", "max-age=31536000")

@@ -3,6 +3,7 @@ import type { KeyKind } from "../db/schema.ts"
 import type { Principal } from "../http/endpoint.ts"
 import type { Clock } from "../lib/clock.ts"
 import type { Logger } from "../lib/log.ts"
+import { remember } from "../lib/remember.ts"
 import type { PlanTable } from "../plans/plans.ts"
 import { createKeyCache } from "./cache.ts"
 import { hashKey, isWellFormedKey, newKey, sameHash } from "./format.ts"
@@ -105,15 +106,17 @@ export function createKeys({ db, clock, plans, log, heard }: KeysOptions): Keys 
     if (row !== null && before === changes) cache.set(row)
     return row
   }
-  const principalOf = (row: KeyRow): Principal => ({
-    kind: row.agent_id !== null ? "agent" : row.user_id !== null ? "user" : "admin",
-    keyHash: row.hash,
-    userId: row.user_id,
-    agentId: row.agent_id,
-    suspended: row.state === "suspended",
-    limits: row.tier === null || row.limits === null ? null : plans.limitsOf(row.tier, JSON.parse(row.limits)),
-    impersonatedBy: row.impersonated_by,
-  })
+  const principalOf = remember(
+    (row: KeyRow): Principal => ({
+      kind: row.agent_id !== null ? "agent" : row.user_id !== null ? "user" : "admin",
+      keyHash: row.hash,
+      userId: row.user_id,
+      agentId: row.agent_id,
+      suspended: row.state === "suspended",
+      limits: row.tier === null || row.limits === null ? null : plans.limitsOf(row.tier, JSON.parse(row.limits)),
+      impersonatedBy: row.impersonated_by,
+    }),
+  )
   const sweeper = setInterval(() => {
     db.batch(store.sweep(clock.now())).catch((error) => log.error("ended keys could not be removed", { error }))
   }, SWEEP_MS)
@@ -123,7 +126,7 @@ export function createKeys({ db, clock, plans, log, heard }: KeysOptions): Keys 
     async authenticate(key, at = "api") {
       const hash = hashKey(key)
       // The administrator's own key may have any form; a typo in all others needs no look-up.
-      if (!sameHash(hash, adminHash) && !isWellFormedKey(key)) return null
+      if (!isWellFormedKey(key) && !sameHash(hash, adminHash)) return null
       const row = await findQuickly(hash)
       return row !== null && opens(row.kind, at) ? principalOf(row) : null
     },

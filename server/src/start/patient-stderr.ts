@@ -32,14 +32,13 @@ function openWithoutWaiting(): number | null {
   }
 }
 
-function* piecesOf(lines: string): Generator<string> {
-  let piece = ""
-  for (const line of lines.split(/(?<=\n)/)) {
-    if (Buffer.byteLength(piece) + Buffer.byteLength(line) > PIECE_BYTES) {
-      yield piece
-      piece = ""
-    }
-    piece += line
+function* piecesOf(lines: string): Generator<Buffer> {
+  const bytes = Buffer.from(lines)
+  for (let start = 0; start < bytes.length; ) {
+    const most = Math.min(start + PIECE_BYTES, bytes.length)
+    const line = bytes.lastIndexOf("\n", most - 1) + 1
+    const end = line > start ? line : most
+    yield bytes.subarray(start, end)
+    start = end
   }
-  if (piece !== "") yield piece
 }

@@ -10,12 +10,11 @@ export interface ListFilter {
   q: string | null
 }
 
+const NAMED = ["id", "name", "tier", "state", "limits"] as const
+export type NamedRow = Readonly<Pick<Schema["users"], (typeof NAMED)[number]>>
+
 export function userStore(db: Database) {
-  const columns = ["id", "name", "tier", "state", "limits"] as const
-  const byName = prepared<Pick<Schema["users"], (typeof columns)[number]>, [string]>(
-    db,
-    db.read.selectFrom("users").select(columns).where("name", "=", ""),
-  )
+  const byName = prepared<NamedRow, [string]>(db, db.read.selectFrom("users").select(NAMED).where("name", "=", ""))
   const planOf = prepared<Pick<Schema["users"], "tier" | "limits">, [string]>(
     db,
     db.read

@@ -11,10 +11,11 @@ import { type Clock, iso } from "../lib/clock.ts"
 import { decodeCursor, page } from "../lib/cursor.ts"
 import { AppError } from "../lib/errors.ts"
 import { ids } from "../lib/ids.ts"
+import { remember } from "../lib/remember.ts"
 import type { PlanTable } from "../plans/plans.ts"
 import { askEnders, type Ender } from "./ender.ts"
 import type { Purge } from "./purge.ts"
-import { userStore } from "./store.ts"
+import { type NamedRow, userStore } from "./store.ts"
 
 export { askEnders, type Ender } from "./ender.ts"
 
@@ -102,12 +103,15 @@ export function createUsers({ db, clock, plans, keys, purge, enders }: UsersOpti
     throw new AppError("invalid_request", message, { details: [{ path: "tier", message }] })
   }
 
+  const refOf = remember(({ id, name, tier, state, limits }: NamedRow): UserRef | null => {
+    if (name === null || state === "deleting") return null
+    return { id, name, tier, state, limits: plans.limitsOf(tier, JSON.parse(limits)) }
+  })
+
   return {
     async byName(name) {
       const row = await store.byName(name)
-      if (row === null || row.name === null || row.state === "deleting") return null
-      const { id, tier, state } = row
-      return { id, name: row.name, tier, state, limits: plans.limitsOf(tier, JSON.parse(row.limits)) }
+      return row === null ? null : refOf(row)
     },
 
     async create(input, origin) {
