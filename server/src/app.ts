@@ -267,7 +267,7 @@ export async function createApp(options: AppOptions): Promise<App> {
       const failed = (error: unknown) => log.error("what an earlier stop left over could not be taken up", { error })
       agents.start().catch(failed)
       skills.start()
-      sandboxes.reap(stopping.signal).catch(failed)
+      sandboxes.reap(agents.ownerOf, stopping.signal).catch(failed)
       sandboxes.selfTest(stopping.signal).catch(failed)
     },
     async welcomeLink() {

@@ -94,6 +94,8 @@ export interface Agents extends AsyncDisposable {
   forRun(userId: string, agentId: string): Promise<RunAgent | null>
   /** Ids and host uids of a user's agents. */
   owners(userId: string): Promise<Pick<SandboxSpec, "id" | "userId" | "hostUid">[]>
+  /** The user of an agent that may run something; null for one that is gone or whose user may not. */
+  ownerOf(agentId: string): Promise<string | null>
   setMemory(userId: string, agentId: string, text: string): Promise<void>
 }
 
@@ -304,6 +306,7 @@ export function createAgents(options: AgentsOptions): Agents {
       const rows = await store.list(userId, null, null)
       return rows.map((row) => ({ id: row.id, userId, hostUid: row.host_uid }))
     },
+    ownerOf: store.ownerOf,
     setMemory: (userId, agentId, text) => store.setMemory(userId, agentId, text),
 
     async [Symbol.asyncDispose]() {

@@ -232,6 +232,18 @@ export function agentStore(db: Database) {
       return found
     },
 
+    /** The user of an agent that may run something. */
+    async ownerOf(agentId: string): Promise<string | null> {
+      const row = await db.read
+        .selectFrom("agents")
+        .innerJoin("users", "users.id", "agents.user_id")
+        .select("agents.user_id")
+        .where("agents.id", "=", agentId)
+        .where("users.state", "=", "active")
+        .executeTakeFirst()
+      return row?.user_id ?? null
+    },
+
     async setMemory(userId: string, agentId: string, memory: string): Promise<void> {
       await db.batch([{ query: forUser(db, userId).update("agents").set({ memory }).where("id", "=", agentId) }])
     },

@@ -40,8 +40,11 @@ export interface Pool {
   /** Ends an agent's sandbox and resolves when it is seen gone. Calls under way fail. */
   stop(id: string): Promise<void>
   stopUser(userId: string): Promise<void>
-  /** What an earlier server left running is ended. */
-  reap(signal: AbortSignal): Promise<void>
+  /**
+   * What an earlier server left running is ended when its agent may run nothing any more; else it is kept for the next
+   * call, as long as any sandbox that does nothing. `ownerOf` gives the agent's user, or null.
+   */
+  reap(ownerOf: (id: string) => Promise<string | null>, signal: AbortSignal): Promise<void>
   status(): PoolStatus
   isRunning(id: string): boolean
   /** For the watch over the disk. */
@@ -76,6 +79,8 @@ export function createPool({ driver, log, idleMs, maxOpen, maxOpenPerUser, serve
   const entries = new Map<string, Entry>()
   const refused = new Set<string>()
   const watched = new Map<string, WatchedSandbox>()
+  /** Of an earlier server, with the agent's user; not taken over yet, or it was. */
+  const left = new Map<string, string>()
   let stopping = false
   /** Starting is work for the processor: a hundred at once would each take a hundred times as long. */
   const starts = createFairGate({ total: 2 * availableParallelism(), perUser: availableParallelism() })
@@ -225,6 +230,13 @@ export function createPool({ driver, log, idleMs, maxOpen, maxOpenPerUser, serve
     else entry.idle = setTimeout(() => void close(entry), idleMs).unref()
   }
 
+  async function endLeft(id: string): Promise<void> {
+    if (!left.delete(id) || entries.has(id)) return
+    await driver.stop(id, AbortSignal.timeout(OPEN_MS)).catch((error) => {
+      log.error("a sandbox of an earlier server could not be stopped", { agent: id, error: messageOf(error) })
+    })
+  }
+
   const closeWhere = async (which: (entry: Entry) => boolean) => {
     await Promise.all([...entries.values()].filter(which).map(close))
   }
@@ -240,10 +252,19 @@ export function createPool({ driver, log, idleMs, maxOpen, maxOpenPerUser, serve
     },
     refuse: (id) => void refused.add(id),
     stop: (id) => closeWhere((entry) => entry.spec.id === id),
-    stopUser: (userId) => closeWhere((entry) => entry.spec.userId === userId),
-    async reap(signal) {
+    async stopUser(userId) {
+      await closeWhere((entry) => entry.spec.userId === userId)
+      await Promise.all([...left].filter(([, owner]) => owner === userId).map(([id]) => endLeft(id)))
+    },
+    async reap(ownerOf, signal) {
       for (const { id, running } of await driver.list(signal)) {
-        if (running && !entries.has(id)) await driver.stop(id, signal)
+        const owner = running ? await ownerOf(id) : null
+        if (owner === null) {
+          if (!entries.has(id)) await driver.stop(id, signal)
+        } else {
+          left.set(id, owner)
+          setTimeout(() => void endLeft(id), idleMs).unref()
+        }
       }
     },
     status: () => ({

@@ -51,8 +51,8 @@ export interface Sandboxes extends AsyncDisposable {
   readonly driver: string
   /** Tries the sandbox for real, once; `again` after something was installed. Tool calls wait for it by themselves. */
   selfTest(signal: AbortSignal, again?: boolean): Promise<DriverReport>
-  /** Ends what an earlier server left running. */
-  reap(signal: AbortSignal): Promise<void>
+  /** Takes up what an earlier server left running; `ownerOf` gives the user of an agent that may still run something. */
+  reap(ownerOf: (agentId: string) => Promise<string | null>, signal: AbortSignal): Promise<void>
   /** Whether the program that the driver needs is not installed at all. */
   isMissing(): boolean
   /** An agent's hands; opens nothing before the first call. */
@@ -95,7 +95,10 @@ const BYTES_PER_SANDBOX = 128 * MIB
 
 export function createSandboxes(options: SandboxesOptions): Sandboxes {
   const { kind, dataDir, log, idleMs = 300_000, now = Date.now } = options
-  const driver = createDriver(options)
+  let report: DriverReport | null = null
+  const driver = remembering(createDriver(options), (latest) => {
+    report = latest
+  })
   const maxOpen = options.maxOpen ?? Math.min(500, Math.max(8, Math.floor(totalmem() / 2 / BYTES_PER_SANDBOX)))
   const maxOpenPerUser = options.maxOpenPerUser ?? Math.max(1, Math.ceil(maxOpen / 2))
   const egress = createEgress({ log, ...options.egress })
@@ -122,11 +125,8 @@ export function createSandboxes(options: SandboxesOptions): Sandboxes {
 
   return {
     driver: driver.name,
-    async selfTest(signal, again) {
-      report = await driver.selfTest(signal, again)
-      return report
-    },
-    reap: (signal) => pool.reap(signal),
+    selfTest: driver.selfTest,
+    reap: pool.reap,
     isMissing: () => kind === "bubblewrap" && !bubblewrapInstalled(),
     hands: (spec, handsOptions) => createHands(spec, handsOptions, tools),
     files: (owner) => guarded(driver.files(owner), () => requireAlive(owner), requireRoom),
@@ -168,6 +168,18 @@ function guarded(files: WorkspaceFiles, check: () => void, checkRoom: () => Prom
     <A extends unknown[], R>(call: (...args: A) => Promise<R>) =>
     async (...args: A): Promise<R> => {
       check()
+/** Tells what each test found: one that was made for a call, too. */
+function remembering(driver: SandboxDriver, onReport: (report: DriverReport) => void): SandboxDriver {
+  return {
+    ...driver,
+    async selfTest(signal, again) {
+      const report = await driver.selfTest(signal, again)
+      onReport(report)
+      return report
+    },
+  }
+}
+
       return call(...args)
     }
   return {

@@ -102,17 +102,17 @@ export function createDockerDriver({ dataDir, log, socket, weakened = {} }: Dock
       if ((SecurityOptions ?? []).some((option) => /^name=(rootless|userns)/.test(option))) return OTHER_UIDS
       return (await hasImage(engine, signal)) ? null : NO_IMAGE
     } catch (error) {
-      log.warn("the Docker daemon cannot be used", { socket, error })
       return problemOf(error)
     }
   }
 
+  const unusable = (problem: string, holds: string[] = []) => ({ driver: "docker", usable: false, holds, problem })
+
   async function test(): Promise<DriverReport> {
-    const unusable = (problem: string, holds: string[] = []) => ({ driver: "docker", usable: false, holds, problem })
     const problem = await obstacle(AbortSignal.timeout(STARTS_WITHIN_MS))
     obstructed = problem !== null
     if (problem !== null) {
-      log.error("sandbox self-test failed", { problem })
+      log.error("sandbox self-test failed", { problem, socket })
       return unusable(problem)
     }
     try {
@@ -229,24 +229,28 @@ export function createDockerDriver({ dataDir, log, socket, weakened = {} }: Dock
   const driver: SandboxDriver = {
     name: "docker",
     capabilities: { memoryLimit: true, networkPolicy: true, diskQuota: false, hostFiles: true },
-    selfTest(_signal, again = false) {
-      if (report === null || again) report = test()
+    async selfTest(signal, again = false) {
+      // Started, or its image made, since it was looked for: no restart is needed.
+      const free = obstructed && !again && (await obstacle(signal)) === null
+      if (report === null || again || (free && obstructed)) {
+        obstructed = false
+        report = test()
+      }
       return report
     },
     open: (spec, signal) =>
       running.open(spec.id, async () => {
-        const first = await driver.selfTest(signal)
-        // Started, or its image made, since it was looked for: no restart is needed.
-        const retry = obstructed && (await obstacle(signal)) === null
-        const { usable, problem } = retry ? await driver.selfTest(signal, true) : first
+        const { usable, problem } = await driver.selfTest(signal)
         if ((!usable && weakened.openAnyway !== true) || ground === null)
           throw new AppError("sandbox_unavailable", problem ?? "no sandbox can be opened")
         await workspaces.prepare(spec)
         signal.throwIfAborted()
         return start(spec, await ground, signal).catch(async (error) => {
-          // The daemon went away, or its image, after the test.
-          const now = isAway(error) ? problemOf(error) : await obstacle(AbortSignal.timeout(STARTS_WITHIN_MS))
+          // The daemon went away after the test, or its image.
+          const now = await obstacle(AbortSignal.timeout(STARTS_WITHIN_MS))
           if (now === null) throw error
+          obstructed = true
+          report = Promise.resolve(unusable(now))
           throw new AppError("sandbox_unavailable", now, { cause: error })
         })
       }),
