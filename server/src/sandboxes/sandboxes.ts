@@ -113,7 +113,6 @@ export function createSandboxes(options: SandboxesOptions): Sandboxes {
   const tools = { pool, commands, diskIsLow: disk.isLow, nextOutputId: () => newId("out", now()) }
   /** Agents and users that were deleted: no late call may make their folders again. */
   const gone = new Set<string>()
-  let report: DriverReport | null = null
 
   const requireAlive = ({ id, userId }: Owner) => {
     if (gone.has(id) || gone.has(userId)) throw new AppError("not_found", "agent not found")
