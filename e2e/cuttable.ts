@@ -6,27 +6,28 @@ export interface Line extends AsyncDisposable {
   url: string
   /** Ends every connection and takes no other. */
   cut(): void
-  mend(): void
+  /** Lets connections through again, to another server if one is given. */
+  mend(target?: string): void
 }
 
 export async function lineTo(target: string): Promise<Line> {
-  const { hostname, port } = new URL(target)
+  let to = new URL(target)
   const open = new Set<Socket>()
   let cut = false
   const server = createServer((near) => {
     if (cut) return void near.destroy()
-    const far = connect(Number(port), hostname)
-    for (const [from, to] of [
+    const far = connect(Number(to.port), to.hostname)
+    for (const [from, into] of [
       [near, far],
       [far, near],
     ] as const) {
       open.add(from)
-      from.on("error", () => to.destroy())
+      from.on("error", () => into.destroy())
       from.on("close", () => {
         open.delete(from)
-        to.destroy()
+        into.destroy()
       })
-      from.pipe(to)
+      from.pipe(into)
     }
   })
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
@@ -40,7 +41,8 @@ export async function lineTo(target: string): Promise<Line> {
       cut = true
       end()
     },
-    mend() {
+    mend(another = to.href) {
+      to = new URL(another)
       cut = false
     },
     async [Symbol.asyncDispose]() {

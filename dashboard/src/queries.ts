@@ -1,6 +1,6 @@
 import { isApiError } from "@autonomis/sdk/errors.ts"
 import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query"
-import { api, ME } from "./api.ts"
+import { api, ME, queryClient } from "./api.ts"
 
 /** Null: not signed in. */
 export const meQuery = queryOptions({
@@ -114,35 +114,60 @@ export const usageQuery = (user: string, month: string) =>
   })
 
 export const sessionsQuery = (user: string, agent: string) =>
-  queryOptions({
+  infiniteQueryOptions({
     queryKey: ["sessions", user, agent],
-    queryFn: async ({ signal }) => (await api.sessions.list({ user, agent, limit: 200 }, { signal })).sessions,
+    initialPageParam: null as string | null,
+    queryFn: ({ pageParam: cursor, signal }) =>
+      api.sessions.list({ user, agent, limit: 100, ...(cursor ? { cursor } : {}) }, { signal }),
+    getNextPageParam: (last) => last.next_cursor,
+    refetchOnWindowFocus: false,
   })
 
-/** A whole conversation; null when it has not begun. */
-export const sessionQuery = (user: string, agent: string, session: string) =>
-  queryOptions({
-    queryKey: ["session", user, agent, session],
+type SessionPage = Awaited<ReturnType<typeof api.sessions.get>>
+
+/** A conversation with the place of its last page, from which it is read on. */
+interface Conversation {
+  messages: SessionPage["messages"]
+  /** How many messages stand before the last page, and the cursor that leads to it. */
+  before: number
+  lastCursor: string | null
+}
+
+/** A whole conversation; empty when it has not begun. What was read before is not read again, but for its last page. */
+export const sessionQuery = (user: string, agent: string, session: string) => {
+  const queryKey = ["session", user, agent, session]
+  const pages = async (from: Conversation, signal: AbortSignal): Promise<Conversation> => {
+    let { lastCursor: cursor } = from
+    let before = from.before
+    const messages = from.messages.slice(0, before)
+    for (;;) {
+      const place = { user, agent, session, limit: 200, ...(cursor ? { cursor } : {}) }
+      const page = await api.sessions.get(place, { signal })
+      before = messages.length
+      messages.push(...page.messages)
+      if (page.next_cursor === null) return { messages, before, lastCursor: cursor }
+      cursor = page.next_cursor
+    }
+  }
+  const nothing: Conversation = { messages: [], before: 0, lastCursor: null }
+  return queryOptions({
+    queryKey,
     staleTime: 0,
-    queryFn: async ({ signal }) => {
-      const messages = []
-      let cursor: string | null = null
+    queryFn: async ({ signal }): Promise<Conversation> => {
       try {
-        do {
-          const page: Awaited<ReturnType<typeof api.sessions.get>> = await api.sessions.get(
-            { user, agent, session, limit: 200, ...(cursor ? { cursor } : {}) },
-            { signal },
-          )
-          messages.push(...page.messages)
-          cursor = page.next_cursor
-        } while (cursor)
+        const known = queryClient.getQueryData<Conversation>(queryKey) ?? nothing
+        const read = await pages(known, signal)
+        // Cut before its last page, in another tab perhaps: then that page holds other messages, or none.
+        const goesOn = known.before === 0 || read.messages[known.before]?.id === known.messages[known.before]?.id
+        return goesOn ? read : await pages(nothing, signal)
       } catch (error) {
-        if (isApiError(error, "not_found") && error.message !== "agent not found") return []
+        if (isApiError(error, "not_found") && error.message !== "agent not found") return nothing
         throw error
       }
-      return messages
     },
+    select: (conversation) => conversation.messages,
   })
+}
 
 export const runQuery = (user: string, agent: string, runId: string) =>
   queryOptions({

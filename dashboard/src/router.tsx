@@ -3,6 +3,7 @@ import { Home } from "./pages/home.tsx"
 import { NotFound } from "./pages/not-found.tsx"
 import { routes } from "./paths.ts"
 import { Root } from "./shell/root.tsx"
+import { addressState } from "./ui/address-state.ts"
 import { Failure } from "./ui/states.tsx"
 
 const root = createRootRoute({ component: Root, notFoundComponent: NotFound })
@@ -32,15 +33,20 @@ const defaults = createRoute({
   getParentRoute: under,
   path: routes.defaults,
   component: lazyRouteComponent(() => import("./pages/defaults.tsx"), "DefaultsPage"),
+  validateSearch: addressState,
 })
 const agentPage = lazyRouteComponent(() => import("./pages/agent.tsx"), "AgentPage")
-const agent = createRoute({ getParentRoute: under, path: routes.agent, component: agentPage })
+const agent = createRoute({
+  getParentRoute: under,
+  path: routes.agent,
+  component: agentPage,
+  validateSearch: addressState,
+})
 const agentTab = createRoute({
   getParentRoute: under,
   path: routes.agentTab,
   component: agentPage,
-  validateSearch: (search: Record<string, unknown>): { path?: string } =>
-    typeof search.path === "string" ? { path: search.path } : {},
+  validateSearch: addressState,
 })
 const secrets = createRoute({
   getParentRoute: under,
@@ -51,18 +57,19 @@ const skills = createRoute({
   getParentRoute: under,
   path: routes.skills,
   component: lazyRouteComponent(() => import("./pages/skills.tsx"), "SkillsPage"),
+  validateSearch: addressState,
 })
 const usage = createRoute({
   getParentRoute: under,
   path: routes.usage,
   component: lazyRouteComponent(() => import("./pages/usage.tsx"), "UsagePage"),
-  validateSearch: (search: Record<string, unknown>): { month?: string } =>
-    typeof search.month === "string" ? { month: search.month } : {},
+  validateSearch: addressState,
 })
 const logs = createRoute({
   getParentRoute: under,
   path: routes.logs,
   component: lazyRouteComponent(() => import("./pages/logs.tsx"), "LogsPage"),
+  validateSearch: addressState,
 })
 const account = createRoute({
   getParentRoute: under,
@@ -70,13 +77,17 @@ const account = createRoute({
   component: lazyRouteComponent(() => import("./pages/account.tsx"), "AccountPage"),
 })
 const adminPage = lazyRouteComponent(() => import("./pages/admin.tsx"), "AdminPage")
-const admin = createRoute({ getParentRoute: under, path: routes.admin, component: adminPage })
+const admin = createRoute({
+  getParentRoute: under,
+  path: routes.admin,
+  component: adminPage,
+  validateSearch: addressState,
+})
 const adminTab = createRoute({
   getParentRoute: under,
   path: routes.adminTab,
   component: adminPage,
-  validateSearch: (search: Record<string, unknown>): { q?: string } =>
-    typeof search.q === "string" && search.q !== "" ? { q: search.q } : {},
+  validateSearch: addressState,
 })
 const adminUser = createRoute({
   getParentRoute: under,

@@ -27,6 +27,12 @@ export const t = {
     unknown: "An unexpected error occurred. Reload the page and try again.",
   },
 
+  unsaved: {
+    title: "Leave without saving?",
+    text: "Your changes on this page are not saved.",
+    leave: "Discard changes",
+  },
+
   names: { rule: "1 to 40 characters: a-z, 0-9 and hyphens; starts and ends with a letter or digit" },
 
   nav: {
@@ -147,6 +153,8 @@ export const t = {
     agent: "Agent",
     fresh: "New conversation",
     find: "Find a conversation",
+    noneFound: "No match among the conversations shown.",
+    older: "Show older",
     noConversations: "No conversations yet. Send a message to start one.",
     deleteOne: (title: string) => `Delete ${title}`,
     deleteTitle: "Delete this conversation?",
@@ -262,6 +270,8 @@ export const t = {
 
   files: {
     upload: "Upload",
+    exists: "A file with this name exists",
+    replace: "Replace",
     uploading: (name: string) => `Uploading ${name}`,
     new: "New file",
     name: "Path",

@@ -1,13 +1,14 @@
 import { Badge, Button, Group, Modal, NativeSelect, Stack, Table, Text, TextInput } from "@mantine/core"
 import { useDebouncedValue } from "@mantine/hooks"
 import { keepPreviousData, useInfiniteQuery, useMutation, useQuery } from "@tanstack/react-query"
-import { Link, useNavigate, useSearch } from "@tanstack/react-router"
-import { useEffect, useState } from "react"
+import { Link } from "@tanstack/react-router"
+import { useState } from "react"
 import { api, explain, queryClient } from "../api.ts"
 import { NAME_PATTERN } from "../pages/names.ts"
 import { routes } from "../paths.ts"
 import { plansQuery, usersQuery } from "../queries.ts"
 import { t } from "../texts.ts"
+import { useAddressState } from "../ui/address-state.ts"
 import { CopyField } from "../ui/copy.tsx"
 import { count } from "../ui/format.ts"
 import { Icon } from "../ui/icon.tsx"
@@ -16,14 +17,8 @@ import { Ago } from "../ui/time.tsx"
 import { toastError } from "../ui/toast.ts"
 
 export function UsersTab() {
-  const search: { q?: string } = useSearch({ strict: false })
-  const navigate = useNavigate()
-  const [text, setText] = useState(search.q ?? "")
+  const [text, setText] = useAddressState("q")
   const [q] = useDebouncedValue(text.trim().slice(0, 200), 250)
-  // A list that was narrowed can be come back to.
-  useEffect(() => {
-    void navigate({ to: routes.adminTab, params: { tab: "users" }, search: q ? { q } : {}, replace: true })
-  }, [q, navigate])
   const [creating, setCreating] = useState(false)
   const users = useInfiniteQuery({ ...usersQuery(q), placeholderData: keepPreviousData })
   return (

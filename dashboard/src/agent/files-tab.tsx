@@ -88,9 +88,16 @@ export function FilesTab({ user, agent }: AgentTabProps) {
               </Text>
             </Group>
             {upload.error ? (
-              <Button size="compact-xs" variant="subtle" color="gray" onClick={() => uploads.dismiss(upload.id)}>
-                {t.chat.dismiss}
-              </Button>
+              <Group gap={4}>
+                {upload.replace ? (
+                  <Button size="compact-xs" variant="light" color="red" onClick={upload.replace}>
+                    {t.files.replace}
+                  </Button>
+                ) : null}
+                <Button size="compact-xs" variant="subtle" color="gray" onClick={() => uploads.dismiss(upload.id)}>
+                  {upload.replace ? t.cancel : t.chat.dismiss}
+                </Button>
+              </Group>
             ) : (
               <Progress value={upload.percent} size="sm" aria-label={t.files.uploading(upload.name)} />
             )}

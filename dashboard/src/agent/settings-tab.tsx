@@ -12,6 +12,7 @@ import { Confirm } from "../ui/confirm.tsx"
 import { ModelPicker } from "../ui/model-picker.tsx"
 import { Loaded } from "../ui/states.tsx"
 import { toast, toastError } from "../ui/toast.ts"
+import { Unsaved } from "../ui/unsaved.tsx"
 import { NetworkForm } from "./network-form.tsx"
 
 export function SettingsTab({ user, agent }: AgentTabProps) {
@@ -60,6 +61,7 @@ function ConfigForm({ user, agent }: { user: string; agent: Agent }) {
         save.mutate()
       }}
     >
+      <Unsaved when={changed} />
       <Stack gap="lg">
         <Title order={2}>{t.settings.behaviour}</Title>
         <ModelPicker user={user} value={config.model} onChange={(model) => change({ model })} inUse={agent.model} />

@@ -10,6 +10,8 @@ export interface Upload {
   size: number
   percent: number
   error: string | null
+  /** Sends it once more over the file that stands there; null where that is not what is wrong. */
+  replace: (() => void) | null
 }
 
 let next = 0
@@ -21,19 +23,24 @@ export function useUploads(user: string, agent: string) {
     setList((all) => all.map((u) => (u.id === id ? { ...u, ...part } : u)))
   const refresh = () => queryClient.invalidateQueries({ queryKey: ["folder", user, agent] })
 
+  const upload = async (id: number, path: string, file: File, over: boolean) => {
+    change(id, { percent: 0, error: null, replace: null })
+    const onProgress = (percent: number) => change(id, { percent })
+    const failed = await send(pathTo.download(user, agent, path), file, over, onProgress)
+    if (failed === null) setList((all) => all.filter((u) => u.id !== id))
+    else if (failed.status === 412)
+      change(id, { error: t.files.exists, replace: () => void upload(id, path, file, true) })
+    else change(id, { error: failed.reason })
+    if (over) queryClient.removeQueries({ queryKey: ["file", user, agent, path], type: "inactive" })
+    await Promise.all([refresh(), queryClient.invalidateQueries({ queryKey: ["file", user, agent, path] })])
+  }
   const add = async (folder: string, files: File[]) => {
     const jobs = files.map((file) => ({ id: next++, file }))
     setList((all) => [
       ...all,
-      ...jobs.map(({ id, file }) => ({ id, name: file.name, size: file.size, percent: 0, error: null })),
+      ...jobs.map(({ id, file: { name, size } }) => ({ id, name, size, percent: 0, error: null, replace: null })),
     ])
-    for (const { id, file } of jobs) {
-      const path = folder ? `${folder}/${file.name}` : file.name
-      const error = await send(pathTo.download(user, agent, path), file, (percent) => change(id, { percent }))
-      if (error === null) setList((all) => all.filter((u) => u.id !== id))
-      else change(id, { error })
-      await refresh()
-    }
+    for (const { id, file } of jobs) await upload(id, folder ? `${folder}/${file.name}` : file.name, file, false)
   }
   const create = async (path: string, then: (path: string) => void) => {
     try {
@@ -52,15 +59,22 @@ export function useUploads(user: string, agent: string) {
   }
 }
 
-/** `fetch` does not tell how much has been sent. Answers what went wrong, or null. */
-function send(url: string, file: File, onProgress: (percent: number) => void): Promise<string | null> {
+interface Failed {
+  status: number
+  reason: string
+}
+
+/** `fetch` does not tell how much has been sent. Answers what went wrong, or null; `over`: also where a file stands. */
+function send(url: string, file: File, over: boolean, onProgress: (percent: number) => void): Promise<Failed | null> {
   return new Promise((resolve) => {
     const request = new XMLHttpRequest()
     request.open("PUT", url)
     request.setRequestHeader("Content-Type", file.type || "application/octet-stream")
+    if (!over) request.setRequestHeader("If-None-Match", "*")
     request.upload.onprogress = (event) => event.lengthComputable && onProgress((100 * event.loaded) / event.total)
-    request.onload = () => resolve(request.status < 300 ? null : reason(request.responseText))
-    request.onerror = () => resolve(t.errors.offline)
+    request.onload = () =>
+      resolve(request.status < 300 ? null : { status: request.status, reason: reason(request.responseText) })
+    request.onerror = () => resolve({ status: 0, reason: t.errors.offline })
     request.send(file)
   })
 }

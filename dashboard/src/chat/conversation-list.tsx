@@ -1,5 +1,5 @@
 import { ActionIcon, Button, NativeSelect, Text, TextInput } from "@mantine/core"
-import { useMutation, useQuery } from "@tanstack/react-query"
+import { useInfiniteQuery, useMutation, useQuery } from "@tanstack/react-query"
 import { Link, useNavigate } from "@tanstack/react-router"
 import { useState } from "react"
 import { api, queryClient } from "../api.ts"
@@ -29,7 +29,7 @@ export function ConversationList({
   const navigate = useNavigate()
   const [q, setQ] = useState("")
   const [deleting, setDeleting] = useState<string | null>(null)
-  const sessions = useQuery(sessionsQuery(user, agent))
+  const sessions = useInfiniteQuery(sessionsQuery(user, agent))
   const remove = useMutation({
     mutationFn: (name: string) => api.sessions.delete({ user, agent, session: name }),
     onError: toastError,
@@ -55,7 +55,8 @@ export function ConversationList({
         {t.chat.fresh}
       </Button>
       <Loaded query={sessions}>
-        {(list) => {
+        {({ pages }) => {
+          const list = pages.flatMap((page) => page.sessions)
           const shown = list.filter((s) => s.title.toLowerCase().includes(q.toLowerCase()))
           return (
             <>
@@ -99,6 +100,21 @@ export function ConversationList({
                   </li>
                 ))}
               </ul>
+              {list.length > 0 && shown.length === 0 ? (
+                <Text size="sm" c="dimmed">
+                  {t.chat.noneFound}
+                </Text>
+              ) : null}
+              {sessions.hasNextPage ? (
+                <Button
+                  variant="default"
+                  size="xs"
+                  loading={sessions.isFetchingNextPage}
+                  onClick={() => sessions.fetchNextPage().then(({ error }) => error && toastError(error))}
+                >
+                  {t.chat.older}
+                </Button>
+              ) : null}
             </>
           )
         }}

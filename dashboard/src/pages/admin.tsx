@@ -24,7 +24,7 @@ export function AdminPage() {
   const tab = NAMES.find((name) => name === params.tab) ?? "users"
   const Content = TABS[tab]
   return (
-    <Page title={t.nav.platform} wide>
+    <Page title={t.nav.platform} part={t.admin.tabs[tab]} wide>
       <Tabs
         value={tab}
         onChange={(next) => next && navigate({ to: routes.adminTab, params: { tab: next } })}

@@ -6,6 +6,7 @@ import { lazy, Suspense } from "react"
 import { routes } from "../paths.ts"
 import { agentQuery } from "../queries.ts"
 import { t } from "../texts.ts"
+import { DeployTimeline } from "../ui/deploy-timeline.tsx"
 import { Icon } from "../ui/icon.tsx"
 import { Page } from "../ui/page.tsx"
 import { Empty, Failure, Loading } from "../ui/states.tsx"
@@ -46,6 +47,7 @@ export function AgentPage() {
     <Page
       wide
       title={agent}
+      part={t.agent.tabs[tab]}
       hint={info.data?.description}
       actions={
         <>
@@ -72,6 +74,11 @@ export function AgentPage() {
       }
     >
       {info.error ? <Failure error={info.error} retry={() => info.refetch()} /> : null}
+      {info.data && (info.data.state === "failed" || info.data.state === "deploying") ? (
+        <section className="at-card at-above" aria-label={t.deploy.progress}>
+          <DeployTimeline user={user} agents={[agent]} />
+        </section>
+      ) : null}
       <Tabs
         value={tab}
         onChange={(next) => next && navigate({ to: routes.agentTab, params: { user, agent, tab: next } })}

@@ -15,6 +15,7 @@ import { agentQuery, agentsQuery, meQuery } from "../queries.ts"
 import { STARTING_POINTS } from "../starting-points.ts"
 import { t } from "../texts.ts"
 import { Icon } from "../ui/icon.tsx"
+import { usePageTitle } from "../ui/page.tsx"
 import { Empty, Failure, Loaded } from "../ui/states.tsx"
 import { toastError } from "../ui/toast.ts"
 
@@ -22,9 +23,7 @@ import { toastError } from "../ui/toast.ts"
 export function ChatPage() {
   const params: { user?: string; agent?: string; session?: string } = useParams({ strict: false })
   const user = params.user ?? ""
-  useEffect(() => {
-    document.title = `${t.nav.chat} · ${t.app}`
-  }, [])
+  usePageTitle(...(params.agent === undefined ? [] : [params.agent]), t.nav.chat)
   if (params.agent === undefined) return <ChooseAgent user={user} />
   return <AgentChat key={`${user}/${params.agent}`} user={user} agent={params.agent} session={params.session ?? null} />
 }

@@ -1,9 +1,10 @@
 import { isApiError } from "@autonomis/sdk/errors.ts"
 import { Alert, Button, PasswordInput, Stack, Text, Title } from "@mantine/core"
 import { useMutation } from "@tanstack/react-query"
-import { useEffect, useState } from "react"
+import { useState } from "react"
 import { api, changePerson, explain } from "../api.ts"
 import { t } from "../texts.ts"
+import { usePageTitle } from "../ui/page.tsx"
 
 /** The key goes to the server once and comes back as a cookie that no script can read. */
 export function SignInPage({ linkError, suspended }: { linkError: unknown; suspended: boolean }) {
@@ -15,9 +16,7 @@ export function SignInPage({ linkError, suspended }: { linkError: unknown; suspe
       return changePerson(false)
     },
   })
-  useEffect(() => {
-    document.title = `${t.signIn.title} · ${t.app}`
-  }, [])
+  usePageTitle(t.signIn.title)
   const wrong = signIn.error && isApiError(signIn.error, "unauthorized") ? t.signIn.wrongKey : null
   const error = wrong ?? (signIn.error ? explain(signIn.error) : null)
   return (

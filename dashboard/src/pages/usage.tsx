@@ -136,6 +136,7 @@ function Report({ report, now, current }: { report: UsageReport; now: Date; curr
 type Row = { name: string; tokens: { total: number }; cost_usd: number; runs: number }
 
 function Sums({ title, name, rows }: { title: string; name: string; rows: readonly Row[] }) {
+  const most = Math.max(...rows.map((row) => row.tokens.total), 1)
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard
     <section className="at-card at-table-card at-table-narrow" tabIndex={0} aria-label={title}>
@@ -156,7 +157,10 @@ function Sums({ title, name, rows }: { title: string; name: string; rows: readon
         <Table.Tbody>
           {rows.map((row) => (
             <Table.Tr key={row.name}>
-              <Table.Td>{row.name}</Table.Td>
+              <Table.Td>
+                {row.name}
+                <Progress size="sm" mt={6} value={(100 * row.tokens.total) / most} aria-hidden />
+              </Table.Td>
               <Table.Td ta="right">{compact(row.tokens.total)}</Table.Td>
               <Table.Td ta="right">{usd(row.cost_usd)}</Table.Td>
               <Table.Td ta="right">{count(row.runs)}</Table.Td>

@@ -1,19 +1,18 @@
 import { Button, Stack, Text, TextInput, Title } from "@mantine/core"
 import { useMutation } from "@tanstack/react-query"
 import { useNavigate } from "@tanstack/react-router"
-import { useEffect, useState } from "react"
+import { useState } from "react"
 import { api, explain, queryClient } from "../api.ts"
 import { routes } from "../paths.ts"
 import { t } from "../texts.ts"
 import { CopyField } from "../ui/copy.tsx"
+import { usePageTitle } from "../ui/page.tsx"
 import { NAME_PATTERN } from "./names.ts"
 
 /** The first start: who are you? That makes the first account; the administrator goes on inside it. */
 export function WelcomePage() {
   const [made, setMade] = useState<{ user: string; key: string } | null>(null)
-  useEffect(() => {
-    document.title = `${t.welcome.title} · ${t.app}`
-  }, [])
+  usePageTitle(t.welcome.title)
   return (
     <div className="at-page at-narrow">
       <div className="at-card">

@@ -4,6 +4,7 @@ import { useMutation, useQuery } from "@tanstack/react-query"
 import { useState } from "react"
 import { api, explain, queryClient } from "../api.ts"
 import { t } from "../texts.ts"
+import { useAddressState } from "../ui/address-state.ts"
 import { Confirm } from "../ui/confirm.tsx"
 import { compact } from "../ui/format.ts"
 import { Icon } from "../ui/icon.tsx"
@@ -23,8 +24,8 @@ interface Found {
 
 /** Search in ClawHub and install from there; what the registry holds suspicious is asked about first. */
 export function Registry({ user }: { user: string }) {
-  const [text, setText] = useState("")
-  const [q, setQ] = useState("")
+  const [q, setQ] = useAddressState("q")
+  const [text, setText] = useState(q)
   const results = useQuery({
     queryKey: ["registry", user, q],
     enabled: q !== "",

@@ -18,6 +18,7 @@ export function DeployTimeline({ user, agents }: { user: string; agents: readonl
       try {
         for await (const next of followDeploy(api, user, stop.signal)) setStatus(next)
         await queryClient.invalidateQueries({ queryKey: ["agents", user] })
+        await queryClient.invalidateQueries({ queryKey: ["agent", user] })
       } catch (failure) {
         if (!stop.signal.aborted) setError(failure)
       }

@@ -5,6 +5,7 @@ import { useQuery } from "@tanstack/react-query"
 import { useEffect, useMemo, useState } from "react"
 import { api } from "../api.ts"
 import { t } from "../texts.ts"
+import { useAddressState } from "./address-state.ts"
 import { Empty, Loaded } from "./states.tsx"
 import { logTime } from "./time.tsx"
 
@@ -15,9 +16,9 @@ const MOST_LINES = 2000
 
 /** The newest lines and, live, those that come; of a user, one of their agents, or (user null) the platform. */
 export function LogView({ user, agent, agents }: { user: string | null; agent?: string; agents?: readonly string[] }) {
-  const [chosen, setChosen] = useState("")
-  const [level, setLevel] = useState<string>("debug")
-  const [text, setText] = useState("")
+  const [chosen, setChosen] = useAddressState("agent")
+  const [level, setLevel] = useAddressState("level", "debug")
+  const [text, setText] = useAddressState("q")
   const [live, setLive] = useState(true)
   const [fresh, setFresh] = useState<LogEntry[]>([])
   const [lost, setLost] = useState(false)

@@ -2,6 +2,14 @@ import { Group, Text, Title } from "@mantine/core"
 import { type ReactNode, useEffect } from "react"
 import { t } from "../texts.ts"
 
+/** What stands in the browser's tab: from the particular to the general. */
+export function usePageTitle(...parts: readonly string[]) {
+  const title = [...parts, t.app].join(" · ")
+  useEffect(() => {
+    document.title = title
+  }, [title])
+}
+
 /** A page's frame: its title, a line of what it is for, and what can be done. */
 export function Page({
   title,
@@ -9,16 +17,17 @@ export function Page({
   actions,
   children,
   wide = false,
+  part,
 }: {
   title: string
+  /** Which of the page's parts is shown; for the browser's tab. */
+  part?: string
   hint?: ReactNode
   actions?: ReactNode
   children: ReactNode
   wide?: boolean
 }) {
-  useEffect(() => {
-    document.title = `${title} · ${t.app}`
-  }, [title])
+  usePageTitle(...(part === undefined ? [] : [part]), title)
   return (
     <div className={wide ? "at-page at-page-wide" : "at-page"}>
       <Group justify="space-between" align="flex-start" mb="lg" gap="md" className="at-page-head">

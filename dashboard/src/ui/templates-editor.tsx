@@ -1,8 +1,10 @@
 import { Badge, Button, Group, SegmentedControl, Stack, Text, Textarea } from "@mantine/core"
 import { lazy, Suspense, useState } from "react"
 import { t } from "../texts.ts"
+import { useAddressState } from "./address-state.ts"
 import { Confirm } from "./confirm.tsx"
 import { toast, toastError } from "./toast.ts"
+import { Unsaved } from "./unsaved.tsx"
 
 const Diff = lazy(async () => ({ default: (await import("./diff.tsx")).Diff }))
 
@@ -29,7 +31,8 @@ export function TemplatesEditor({
   hint: string
   save: (templates: Partial<Record<Name, string | null>>) => Promise<unknown>
 }) {
-  const [name, setName] = useState<Name>("SOUL.md")
+  const [file, setFile] = useAddressState("file", NAMES[0])
+  const name = NAMES.find((known) => known === file) ?? NAMES[0]
   const [drafts, setDrafts] = useState<Partial<Record<Name, string>>>({})
   const [view, setView] = useState<"edit" | "diff">("edit")
   const [busy, setBusy] = useState(false)
@@ -51,6 +54,7 @@ export function TemplatesEditor({
   }
   return (
     <Stack gap="md">
+      <Unsaved when={changed.length > 0} />
       <Text size="sm" c="dimmed" maw={760}>
         {hint}
       </Text>
@@ -58,7 +62,7 @@ export function TemplatesEditor({
         <SegmentedControl
           aria-label={t.templates.file}
           value={name}
-          onChange={(value) => setName(value as Name)}
+          onChange={setFile}
           data={NAMES.map((n) => ({ value: n, label: changed.includes(n) ? `${n} •` : n }))}
         />
         <Group gap="xs">
