@@ -131,12 +131,14 @@ export async function createApp(options: AppOptions): Promise<App> {
   })
   const sandboxes = createSandboxes({
     kind: config.sandbox,
+    dockerSocket: config.dockerSocket,
     dataDir: config.dataDir,
     log,
-    dockerSocket: config.dockerSocket,
     idleMs: config.sandboxIdleMs,
     maxOpen: config.sandboxMaxOpen,
     now: clock.now,
+    diskQuota: config.diskQuota,
+    storageBytes: async (userId) => (await users.limits(userId))?.storage_bytes ?? null,
     ...(config.diskReserve === null ? {} : { diskReserve: config.diskReserve }),
     egress: wireNetwork({
       ...{ config, log, logs, publicUrl: options.publicUrl },

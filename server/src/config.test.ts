@@ -66,6 +66,7 @@ describe("a value that cannot be used stops the start with one sentence that nam
     ["AUTONOMIS_PLANS_FILE", file("wrong.json", `{"plans":[{"tier":"x"}],"default":"x"}`)],
     ["AUTONOMIS_PLANS_FILE", file("twice.json", JSON.stringify({ plans: [plan, plan], default: "only" }))],
     ["AUTONOMIS_PLANS_FILE", file("default.json", JSON.stringify({ plans: [plan], default: "other" }))],
+    ["AUTONOMIS_DISK_QUOTA", "project"],
     ["AUTONOMIS_DISK_RESERVE", "1GB"],
     ["AUTONOMIS_DISK_RESERVE", "0"],
     ["AUTONOMIS_DISK_RESERVE", "101%"],

@@ -28,6 +28,8 @@ export interface Config {
   egressPorts: number[]
   /** Free space and inodes under which commands are held and files refused. Null: the smaller of 2 GiB and 5 %. */
   diskReserve: { bytes: number; share: number } | null
+  /** How a user's workspaces are held to their limit. Null: the best that the host allows. */
+  diskQuota: "image" | "watch" | null
   /** Guests open at once, of all users. Null: by the machine's memory. */
   sandboxMaxOpen: number | null
   /** Runtime threads. Null: one fewer than the cores. */
@@ -64,7 +66,7 @@ type Environment = Record<string, string | undefined>
 const SETTINGS = [
   "HOST PORT PUBLIC_URL TRUSTED_PROXIES CORS_ORIGINS DATA_DIR ADMIN_KEY MASTER_KEY SANDBOX SANDBOX_IDLE_SECONDS",
   "SANDBOX_MAX_OPEN WORKERS DEFAULT_MODEL DEMO PLATFORM_USD_PER_DAY CLAWHUB_URL PLANS_FILE LOG_DAYS LOG_MIB ACCESS_LOG",
-  "EGRESS_PORTS DISK_RESERVE",
+  "EGRESS_PORTS DISK_QUOTA DISK_RESERVE",
 ]
 const KNOWN = new Set(SETTINGS.flatMap((line) => line.split(" ")).map((name) => `AUTONOMIS_${name}`))
 
@@ -121,10 +123,11 @@ function readSettings(env: Environment, cwd: string, secrets: Secrets): Config {
     dataDir: resolve(cwd, text(env, "AUTONOMIS_DATA_DIR") ?? "data"),
     database: secrets.databaseUrl === null ? "sqlite" : "postgres",
     sandbox: sandbox(env),
+    dockerSocket: sandbox(env) === "docker" ? dockerSocket(env) : DOCKER_SOCKET,
     sandboxIdleMs: 1000 * (whole(env, "AUTONOMIS_SANDBOX_IDLE_SECONDS", 1, 86_400) ?? 300),
     egressPorts: list(env, "AUTONOMIS_EGRESS_PORTS").map(port),
-    dockerSocket: sandbox(env) === "docker" ? dockerSocket(env) : DOCKER_SOCKET,
     diskReserve: diskReserve(env),
+    diskQuota: diskQuota(env),
     sandboxMaxOpen: whole(env, "AUTONOMIS_SANDBOX_MAX_OPEN", 1, 10_000),
     workers: whole(env, "AUTONOMIS_WORKERS", 1, 64),
     defaultModel: defaultModel(env, demo),
@@ -206,6 +209,13 @@ function diskReserve(env: Environment): Config["diskReserve"] {
   const bytes = Math.round(Number(size?.[1]) * 1024 ** " KMGT".indexOf((size?.[2] ?? " ").toUpperCase()))
   if (bytes > 0) return { bytes: Math.min(bytes, Number.MAX_SAFE_INTEGER), share: 1 }
   throw new StartError(`${name} must be a size or a part of the disk, like 2GiB, 500MiB or 5%, not "${value}".`)
+}
+
+function diskQuota(env: Environment): Config["diskQuota"] {
+  const name = "AUTONOMIS_DISK_QUOTA"
+  const value = choice(env, name, ["image", "watch"])
+  if (value !== "image" || sandbox(env) === "bubblewrap") return value
+  throw new StartError(`${name}=image needs AUTONOMIS_SANDBOX=bubblewrap.`)
 }
 
 function webAddress(env: Environment, name: string): string | null {

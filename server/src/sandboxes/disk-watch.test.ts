@@ -16,7 +16,10 @@ async function withLimit(
   use: (bash: (command: string) => Promise<{ output: string; killed: string | null }>) => Promise<void>,
 ) {
   await using folder = await temporaryFolder()
-  await using sandboxes = createSandboxes({ kind: "bubblewrap", dataDir: folder.path, log: silentLogger })
+  await using sandboxes = createSandboxes({
+    ...{ kind: "bubblewrap", dataDir: folder.path, log: silentLogger },
+    diskQuota: "watch",
+  })
   const spec = specOf({ limits: { memoryBytes: 512 * MIB, cpus: 1, pids: 128, storageBytes: limitMib * MIB } })
   const hands = sandboxes.hands(spec, { secrets })
   await use((command) => hands.exec({ command }, () => {}, anySignal()))
@@ -72,7 +75,10 @@ test("what is written below hundreds of folders counts", () =>
 
 test("the agents of a user share one limit, and only who grows is ended", async () => {
   await using folder = await temporaryFolder()
-  await using sandboxes = createSandboxes({ kind: "bubblewrap", dataDir: folder.path, log: silentLogger })
+  await using sandboxes = createSandboxes({
+    ...{ kind: "bubblewrap", dataDir: folder.path, log: silentLogger },
+    diskQuota: "watch",
+  })
   const limits = { memoryBytes: 512 * MIB, cpus: 1, pids: 128, storageBytes: 24 * MIB }
   const [first, second, third] = [1, 2, 3].map(() => sandboxes.hands(specOf({ limits }), { secrets }))
   assert.ok(first && second && third)

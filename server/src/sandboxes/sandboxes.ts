@@ -38,6 +38,12 @@ export interface SandboxesOptions {
   now?: () => number
   /** Runs before the sandbox is tried, e.g. to install what it needs; tool calls wait for it. */
   beforeTest?: () => Promise<void>
+  /** How a user's workspaces are held to their limit; the best that the host allows unless told. */
+  diskQuota?: "image" | "watch" | null
+  /** For tests: how long a file system stays mounted that nobody uses. */
+  diskImageLingerMs?: number
+  /** What a user may store, for files that come before the first command; null: without limit. */
+  storageBytes?: (userId: string) => Promise<number | null>
   /** Under this much free space (of both the smaller) commands are held and files refused; 2 GiB or 5 %. */
   diskReserve?: DiskReserve
   /** What sandboxes whose network is `egress` may reach: all public addresses on ports 80 and 443 unless told. */
@@ -69,6 +75,8 @@ export interface Sandboxes extends AsyncDisposable {
   destroy(owner: Owner, signal: AbortSignal): Promise<void>
   /** Removes a folder that tenants could write to, however deep, without following a link. Nothing there is fine. */
   removeFolder(path: string, signal: AbortSignal): Promise<void>
+  /** 409 `sandbox_unavailable` while the disk is nearly full. For what is not a sandbox's own and can wait. */
+  requireRoom(): Promise<void>
   status(): SandboxStatus
   /** For `ping`: `failed` when no sandbox can be opened. */
   stateOf(id: string): "idle" | "running" | "failed"
@@ -76,8 +84,6 @@ export interface Sandboxes extends AsyncDisposable {
 
 export interface SandboxStatus {
   driver: string
-  /** 409 `sandbox_unavailable` while the disk is nearly full. For what is not a sandbox's own and can wait. */
-  requireRoom(): Promise<void>
   holds: string[]
   /** One sentence with the cure; null when usable, or not tried yet. */
   problem: string | null
@@ -135,6 +141,7 @@ export function createSandboxes(options: SandboxesOptions): Sandboxes {
       gone.add(userId)
       pool.refuse(userId)
       await pool.stopUser(userId)
+      await driver.leaveUser?.(userId)
     },
     async destroy(owner, signal) {
       gone.add(owner.id)
@@ -143,6 +150,7 @@ export function createSandboxes(options: SandboxesOptions): Sandboxes {
       await driver.destroy(owner, signal)
     },
     removeFolder,
+    requireRoom,
     status: () => ({
       driver: driver.name,
       holds: report?.holds ?? [],
@@ -151,7 +159,6 @@ export function createSandboxes(options: SandboxesOptions): Sandboxes {
       egress: egress.counts(),
     }),
     stateOf: (id) => (report?.usable === false ? "failed" : pool.isRunning(id) ? "running" : "idle"),
-    requireRoom,
     async [Symbol.asyncDispose]() {
       await disk[Symbol.asyncDispose]()
       await pool[Symbol.asyncDispose]()
@@ -161,12 +168,6 @@ export function createSandboxes(options: SandboxesOptions): Sandboxes {
   }
 }
 
-/** Asks before each call, whenever the handle was given out. */
-function guarded(files: WorkspaceFiles, check: () => void, checkRoom: () => Promise<void>): WorkspaceFiles {
-  const checked =
-    <A extends unknown[], R>(call: (...args: A) => Promise<R>) =>
-    async (...args: A): Promise<R> => {
-      check()
 /** Tells what each test found: one that was made for a call, too. */
 function remembering(driver: SandboxDriver, onReport: (report: DriverReport) => void): SandboxDriver {
   return {
@@ -179,6 +180,12 @@ function remembering(driver: SandboxDriver, onReport: (report: DriverReport) => 
   }
 }
 
+/** Asks before each call, whenever the handle was given out. */
+function guarded(files: WorkspaceFiles, check: () => void, checkRoom: () => Promise<void>): WorkspaceFiles {
+  const checked =
+    <A extends unknown[], R>(call: (...args: A) => Promise<R>) =>
+    async (...args: A): Promise<R> => {
+      check()
       return call(...args)
     }
   return {
@@ -201,12 +208,13 @@ function createDriver(options: SandboxesOptions): SandboxDriver {
     log,
     beforeTest,
     diskQuota = null,
+    diskImageLingerMs: lingerMs,
     storageBytes,
     dockerSocket = "/var/run/docker.sock",
   } = options
   switch (kind) {
     case "bubblewrap":
-      return createBubblewrapDriver({ dataDir, log, beforeTest })
+      return createBubblewrapDriver({ dataDir, log, beforeTest, diskQuota, lingerMs, storageBytes })
     case "docker":
       return createDockerDriver({ dataDir, log, socket: dockerSocket })
     case "none":

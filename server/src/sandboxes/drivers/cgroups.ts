@@ -169,7 +169,8 @@ export function groupsOf(pid: number, root = "/sys/fs/cgroup"): Pick<Cgroup, "hi
 }
 
 const children = (base: string) =>
-  readdirSync(base, { withFileTypes: true })
+  // Gone when another of this name has ended.
+  (existsSync(base) ? readdirSync(base, { withFileTypes: true }) : [])
     .filter((entry) => entry.isDirectory())
     .map((entry) => join(base, entry.name))
 

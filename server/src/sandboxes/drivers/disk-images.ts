@@ -1,6 +1,7 @@
 import { execFile } from "node:child_process"
 import { access, mkdir, open, rename, rm, stat, statfs, truncate } from "node:fs/promises"
 import { join } from "node:path"
+import { setTimeout as delay } from "node:timers/promises"
 import { promisify } from "node:util"
 import { AppError, messageOf } from "../../lib/errors.ts"
 import { createKeyedLock } from "../../lib/keyed-lock.ts"
@@ -33,9 +34,12 @@ export interface Disk {
  * pass, for all of the user's workspaces together. Mounted while it is used and a little longer.
  */
 export interface DiskImages {
+  /** Whether users are given one who have none. */
+  readonly make: boolean
   exists(userId: string): Promise<boolean>
   /**
-   * Mounts the user's; with a limit (null: none) it is made where there is none, and grown when the limit has grown.
+   * Mounts the user's; with a limit (null: none) it is made where there is none, and grown when the limit has grown and
+   * nobody else uses it now.
    * Errors: AppError("sandbox_unavailable").
    */
   enter(userId: string, limitBytes?: number | null): Promise<Disk>
@@ -49,7 +53,9 @@ export interface DiskImagesOptions {
   users: string
   place: MountPlace
   log: Logger
-  lingerMs?: number
+  make?: boolean
+  /** How long one stays mounted that nobody uses. */
+  lingerMs?: number | undefined
 }
 
 interface Mounted {
@@ -63,6 +69,9 @@ const MIB = 1024 * 1024
 const BLOCK_BYTES = 4096
 const INODE_BYTES = 256
 const JOURNAL_MIB = 4
+const FSCK_MENDED = 1
+/** Kept for root: in a full one a folder for the user's next agent can still be made. */
+const SPARE_BYTES = MIB
 /** Of a file system with such blocks. */
 const MAX_BYTES = 15 * 1024 ** 4
 const LINGER_MS = 10_000
@@ -70,7 +79,13 @@ const OPTIONS = "loop,nodev,nosuid,noatime,noinit_itable,discard,errors=remount-
 
 export const IMAGE_NAME = "workspaces.img"
 
-export function createDiskImages({ users, place, log, lingerMs = LINGER_MS }: DiskImagesOptions): DiskImages {
+export function createDiskImages({
+  users,
+  place,
+  log,
+  make = true,
+  lingerMs = LINGER_MS,
+}: DiskImagesOptions): DiskImages {
   const disks = new Map<string, Mounted>()
   const lock = createKeyedLock()
   const imageOf = (userId: string) => join(users, userId, IMAGE_NAME)
@@ -84,38 +99,46 @@ export function createDiskImages({ users, place, log, lingerMs = LINGER_MS }: Di
   async function mount(userId: string, limitBytes: number | null | undefined): Promise<number> {
     const image = imageOf(userId)
     if (limitBytes != null && !(await isThere(image))) await makeImage(image, limitBytes)
+    const wanted = await wantedFor(limitBytes)
+    if (wanted > (await sizeOf(image)) && (await isDetached(image))) await grow(userId, image, wanted)
     const sizeBytes = await sizeOf(image)
     await mkdir(join(place.folder, userId), { recursive: true })
     const attempt = () => inPlace("mount", "-t", "ext4", "-o", OPTIONS, "--", image, pointOf(userId))
     await attempt().catch(async (error: unknown) => {
       // The journal mends what a power cut leaves; this is for what it cannot mend.
-      await run(["e2fsck", "-p", image]).catch((fsck: Error & { code?: number }) => {
-        if (fsck.code !== 1) throw error
-      })
+      if (!(await isDetached(image))) throw error
+      await check(image).catch(() => Promise.reject(error))
       await attempt()
     })
     return sizeBytes
   }
 
-  async function grow(userId: string, sizeBytes: number): Promise<void> {
-    const image = imageOf(userId)
-    await truncate(image, sizeBytes)
-    const device = (await inPlace("findmnt", "-n", "-o", "SOURCE", "--mountpoint", pointOf(userId))).trim()
-    await inPlace("losetup", "-c", device)
-    await inPlace("resize2fs", device)
+  /** Only where nobody has it mounted; what it holds stays where it is. */
+  async function grow(userId: string, image: string, sizeBytes: number): Promise<void> {
+    try {
+      await truncate(image, sizeBytes)
+      await check(image, "-f")
+      await run(["resize2fs", image])
+    } catch (error) {
+      log.warn("a user's disk could not be grown", { userId, error: messageOf(error) })
+    }
+  }
+
+  const wantedFor = async (limitBytes: number | null | undefined): Promise<number> => {
+    if (limitBytes === undefined) return 0
+    return limitBytes === null ? sizeOfHost(users) : sizeFor(limitBytes)
   }
 
   /** Alone for this user. */
   async function makeReady(userId: string, disk: Mounted, limitBytes: number | null | undefined): Promise<void> {
+    if (disk.sizeBytes !== null && disk.holders === 1 && (await wantedFor(limitBytes)) > disk.sizeBytes) {
+      const unmounted = await inPlace("umount", pointOf(userId)).then(
+        () => true,
+        () => false,
+      )
+      if (unmounted) disk.sizeBytes = null
+    }
     disk.sizeBytes ??= await mount(userId, limitBytes)
-    if (limitBytes === undefined) return
-    const wanted = limitBytes === null ? await sizeOfHost(users) : sizeFor(limitBytes)
-    if (wanted <= disk.sizeBytes) return
-    // Tried once while it is mounted.
-    disk.sizeBytes = wanted
-    await grow(userId, wanted).catch((error) =>
-      log.warn("a user's disk could not be grown", { userId, error: messageOf(error) }),
-    )
   }
 
   function release(userId: string, disk: Mounted): void {
@@ -151,6 +174,7 @@ export function createDiskImages({ users, place, log, lingerMs = LINGER_MS }: Di
     })
 
   return {
+    make,
     exists: (userId) => isThere(imageOf(userId)),
     async enter(userId, limitBytes) {
       const disk = disks.get(userId) ?? { holders: 0, sizeBytes: null, idle: undefined }
@@ -220,7 +244,7 @@ export async function tryDiskImage(folder: string, place: MountPlace): Promise<s
 
 /** With room for the limit in files' bytes, beside what the file system needs for itself. */
 function sizeFor(limitBytes: number): number {
-  const itself = (JOURNAL_MIB + 1) * MIB + inodesFor(limitBytes) * INODE_BYTES + limitBytes / 64
+  const itself = (JOURNAL_MIB + 1) * MIB + SPARE_BYTES + inodesFor(limitBytes) * INODE_BYTES + limitBytes / 64
   return Math.ceil(Math.min(limitBytes + itself, MAX_BYTES) / BLOCK_BYTES) * BLOCK_BYTES
 }
 
@@ -236,12 +260,29 @@ async function makeImage(image: string, limitBytes: number): Promise<void> {
   } finally {
     await file.close()
   }
-  const options = ["-q", "-F", "-m", "0", "-b", String(BLOCK_BYTES), "-I", String(INODE_BYTES)]
+  const spare = ((100 * SPARE_BYTES) / sizeFor(limitBytes)).toFixed(9)
+  const options = ["-q", "-F", "-m", spare, "-b", String(BLOCK_BYTES), "-I", String(INODE_BYTES)]
   const sizes = ["-N", String(inodesFor(limitBytes)), "-J", `size=${JOURNAL_MIB}`]
   // Holes read as zeros: nothing needs to be written over.
   const lazily = ["-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0"]
   await run(["mkfs.ext4", ...options, ...sizes, ...lazily, unfinished])
   await rename(unfinished, image)
+}
+
+/** Mends what can be mended without a loss. */
+async function check(image: string, ...options: string[]): Promise<void> {
+  await run(["e2fsck", ...options, "-p", image]).catch((error: Error & { code?: unknown }) => {
+    if (error.code !== FSCK_MENDED) throw error
+  })
+}
+
+/** Whoever had it mounted last takes a moment to let go of it. */
+async function isDetached(image: string): Promise<boolean> {
+  for (let tries = 0; tries < 25; tries++) {
+    if ((await run(["losetup", "-j", image])) === "") return true
+    await delay(20)
+  }
+  return false
 }
 
 /** Of the file system in it, which its own first block tells. */

@@ -5,6 +5,7 @@ import { AppError } from "../../lib/errors.ts"
 import type { SandboxSpec, WorkspaceFiles } from "../driver.ts"
 import { createHostFiles } from "../files.ts"
 import { removeFolder } from "../tree.ts"
+import { codeOf } from "../walk.ts"
 import { type Disk, type DiskImages, IMAGE_NAME } from "./disk-images.ts"
 
 export type Owner = Pick<SandboxSpec, "id" | "userId" | "hostUid">
@@ -102,7 +103,7 @@ export function createWorkspaces({
 
   async function open(owner: Owner, limitBytes: number | null): Promise<OpenWorkspace> {
     const found = (await isOnHost(owner)) ? null : await imagesOf(owner.userId)
-    if (found === null || (!found.exists && limitBytes === null)) {
+    if (found === null || (!found.exists && (limitBytes === null || !found.images.make))) {
       await prepare(owner)
       return { path: path(owner), inside: path(owner), ...ON_HOST }
     }
@@ -117,7 +118,7 @@ export function createWorkspaces({
       return { path: workspace, inside: join(disk.inside, owner.id), disk: disk.path, release: disk.release }
     } catch (error) {
       disk.release()
-      throw error
+      throw codeOf(error) === "ENOSPC" ? diskFull() : error
     }
   }
 
@@ -125,7 +126,7 @@ export function createWorkspaces({
   async function find(owner: Owner): Promise<OpenWorkspace | null> {
     const found = (await isOnHost(owner)) ? null : await imagesOf(owner.userId)
     if (found === null) return open(owner, null)
-    if (!found.exists) return null
+    if (!found.exists) return found.images.make ? null : open(owner, null)
     const disk = await found.images.enter(owner.userId)
     const workspace = join(disk.path, opaque(owner.id))
     if ((await lstat(workspace).catch(() => null)) !== null) return openOn(disk, owner)
@@ -173,6 +174,9 @@ const imageClosed = () =>
     "sandbox_unavailable",
     "this user's workspaces are in a disk image, which only a server with root's rights and loop devices can open",
   )
+
+const diskFull = () =>
+  new AppError("sandbox_unavailable", "the storage limit of this user is reached; delete files of another agent first")
 
 /** Stands for a workspace that is not there yet. */
 async function emptyFolder(dataDir: string): Promise<string> {

@@ -23,6 +23,8 @@ export interface BubblewrapOptions {
   isInstalled?: () => boolean
   /** `image`: no sandbox where there can be no file system for each user; `watch`: none is tried; else the best. */
   diskQuota?: "image" | "watch" | null
+  /** For tests: how long a file system stays mounted that nobody uses. */
+  lingerMs?: number | undefined
   /** What a user may store; null: without limit. */
   storageBytes?: ((userId: string) => Promise<number | null>) | undefined
   /** May install what is missing; tool calls wait for it as they wait for the test. */
@@ -51,8 +53,10 @@ export interface Ground {
   system: SandboxSystem
   view: HostView
   cgroups: Cgroups | null
-  /** Null where no image can be used, with why in words. */
-  disks: { images: DiskImages } | { images: null; why: string }
+  /** Null where none can be mounted. */
+  images: DiskImages | null
+  /** Why no user is given one, in words; null: they are. */
+  noImages: string | null
 }
 
 const ENV = { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", LANG: "C.UTF-8" }
@@ -64,7 +68,7 @@ export function createBubblewrapDriver(options: BubblewrapOptions): SandboxDrive
   const disks = async () => {
     ground ??= prepareGround()
     // What stands in the way of sandboxes need not stand in the way of files.
-    return (await ground.catch(() => null))?.disks.images ?? null
+    return (await ground.catch(() => null))?.images ?? null
   }
   const workspaces = createWorkspaces({ dataDir, ownUids, disks, storageBytes: options.storageBytes })
   const running = createRunning(workspaces)
@@ -77,7 +81,7 @@ export function createBubblewrapDriver(options: BubblewrapOptions): SandboxDrive
     await mkdir(users, { recursive: true })
     await chmod(users, 0o711)
     const seen: HostViewOptions = { needed: [users, system.etc, system.local, system.node], ownUids }
-    const view = await openHostView({ ...seen, mounts: ownUids && diskQuota !== "watch" })
+    const view = await openHostView({ ...seen, mounts: ownUids })
     // Made anew with the next opening; sandboxes that are open go on.
     void view.ended.then(() => {
       ground = null
@@ -86,14 +90,17 @@ export function createBubblewrapDriver(options: BubblewrapOptions): SandboxDrive
     const name = `autonomis-${createHash("sha256").update(dataDir).digest("hex").slice(0, 12)}`
     const cgroups = weakened.noControlGroups ? null : openCgroups({ name })
     await cgroups?.sweep()
-    return { system, view, cgroups, disks: await prepareDisks(view, users) }
+    return { system, view, cgroups, ...(await prepareImages(view, users)) }
   }
 
-  async function prepareDisks({ place }: HostView, users: string): Promise<Ground["disks"]> {
-    if (diskQuota === "watch") return { images: null, why: "AUTONOMIS_DISK_QUOTA is watch" }
-    if (place === null) return { images: null, why: "only root can mount" }
-    const why = await tryDiskImage(join(dataDir, "sandbox"), place)
-    return why === null ? { images: createDiskImages({ users, place, log }) } : { images: null, why }
+  async function prepareImages({ place }: HostView, users: string): Promise<Pick<Ground, "images" | "noImages">> {
+    if (place === null) return { images: null, noImages: "only root can mount" }
+    const { lingerMs } = options
+    const make = diskQuota !== "watch"
+    const noImages = make ? await tryDiskImage(join(dataDir, "sandbox"), place) : "AUTONOMIS_DISK_QUOTA is watch"
+    // Those that there are from before are used all the same.
+    const images = make && noImages !== null ? null : createDiskImages({ users, place, log, make, lingerMs })
+    return { images, noImages }
   }
 
   function start(
@@ -174,8 +181,8 @@ export function createBubblewrapDriver(options: BubblewrapOptions): SandboxDrive
         ...{ ownUids, workspaces },
         start: (spec, workspace, command) => start(spec, workspace, made, command),
       })
-      if (diskQuota === "image" && made.disks.images === null)
-        result.problem ??= `AUTONOMIS_DISK_QUOTA is image, but there can be none here: ${made.disks.why}`
+      if (diskQuota === "image" && made.noImages !== null)
+        result.problem ??= `AUTONOMIS_DISK_QUOTA is image, but there can be none here: ${made.noImages}`
       if (result.problem === null) log.info("sandbox self-test passed", { holds: result.holds, notes: result.notes })
       else log.error("sandbox self-test failed", { problem: result.problem, holds: result.holds })
       return { driver: "bubblewrap", usable: result.problem === null, holds: result.holds, problem: result.problem }
@@ -221,7 +228,7 @@ export function createBubblewrapDriver(options: BubblewrapOptions): SandboxDrive
     async [Symbol.asyncDispose]() {
       await running.stopAll()
       const made = await ground?.catch(() => null)
-      await made?.disks.images?.[Symbol.asyncDispose]()
+      await made?.images?.[Symbol.asyncDispose]()
       await made?.view[Symbol.asyncDispose]()
       await made?.cgroups?.[Symbol.asyncDispose]()
     },

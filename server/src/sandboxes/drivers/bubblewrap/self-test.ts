@@ -71,7 +71,7 @@ const TIMEOUT_MS = 15_000
 
 /** Opens a sandbox like any other and looks at it from inside. */
 export async function probe(
-  { cgroups, disks }: Ground,
+  { cgroups, noImages }: Ground,
   { ownUids, workspaces, start }: ProbeTools,
 ): Promise<ProbeResult> {
   const spec: SandboxSpec = {
@@ -97,10 +97,10 @@ export async function probe(
     const why = await guest.ended
     clearTimeout(late)
     const result = judge(output, why, ownUids, cgroups?.holds ?? [], limits)
-    if (result.holds.length > 0) result.holds.push(disks.images === null ? DISK_WATCH : DISK_QUOTA)
-    if (disks.images === null)
+    if (result.holds.length > 0) result.holds.push(noImages === null ? DISK_QUOTA : DISK_WATCH)
+    if (noImages !== null)
       result.notes.push(
-        `no exact disk quota here (${disks.why}): commands are ended within about a second of passing their storage`,
+        `no exact disk quota here (${noImages}): commands are ended within about a second of passing their storage`,
       )
     return result
   } finally {
