@@ -5,6 +5,7 @@ import type { Database, Step } from "../db/database.ts"
 import { lockUser } from "../db/lock-user.ts"
 import type { AgentRef, Origin, Principal, UserRef } from "../http/endpoint.ts"
 import type { Keys } from "../keys/keys.ts"
+import type { Awaitable } from "../lib/awaitable.ts"
 import { type Clock, iso } from "../lib/clock.ts"
 import { decodeCursor, page } from "../lib/cursor.ts"
 import { AppError } from "../lib/errors.ts"
@@ -15,7 +16,7 @@ import type { Sandboxes } from "../sandboxes/sandboxes.ts"
 import type { Secrets, SecretsBody } from "../secrets/secrets.ts"
 import type { Templates } from "../templates/templates.ts"
 import { askEnders, type Ender, type Users } from "../users/users.ts"
-import { fullConfig, mergeConfig, storedConfig } from "./config.ts"
+import { configOf, fullConfig, mergeConfig, storedConfig } from "./config.ts"
 import { prepareAgents } from "./create.ts"
 import { createDeployer } from "./deployer.ts"
 import { deployStatus, stateOf } from "./deployment.ts"
@@ -57,7 +58,7 @@ export interface Ping {
 export interface Agents extends AsyncDisposable {
   /** Takes up what an earlier stop left over. */
   start(): Promise<void>
-  byName(userId: string, name: string): Promise<AgentRef | null>
+  byName(userId: string, name: string): Awaitable<AgentRef | null>
   create(
     user: UserRef,
     input: readonly NewAgent[],
@@ -124,18 +125,26 @@ export function createAgents(options: AgentsOptions): Agents {
   const audit = (origin: Origin, user: UserRef, agent: AgentRef, action: string) =>
     auditStep(db, origin, { userId: user.id, action, target: `agent:${user.name}/${agent.name}` }, clock.now())
 
-  const view = async (userId: string, row: AgentRow): Promise<Agent> => {
-    const config = fullConfig(storedConfig(row.config))
-    return {
+  /** What was last shown of a row, which is written to JSON once for as long as nothing of it changes. */
+  const shown = new WeakMap<AgentRow, { model: string; state: Agent["state"]; agent: Readonly<Agent> }>()
+  const view = async (userId: string, row: AgentRow): Promise<Readonly<Agent>> => {
+    const config = configOf(row)
+    const model = await models.effective({ userId, agentId: row.id, wanted: config.model })
+    const state = stateOf(await deployer.stepsOf(row), Boolean(row.running))
+    const before = shown.get(row)
+    if (before?.model === model && before.state === state) return before.agent
+    const agent = Object.freeze({
       name: row.name,
       description: row.description,
       default: row.is_default === 1,
-      model: await models.effective({ userId, agentId: row.id, wanted: config.model }),
-      state: stateOf(await deployer.stepsOf(row), Boolean(row.running)),
+      model,
+      state,
       config,
       created_at: iso(row.created_at),
       last_active_at: row.last_active_at === null ? null : iso(row.last_active_at),
-    }
+    })
+    shown.set(row, { model, state, agent })
+    return agent
   }
   const views = (userId: string, rows: AgentRow[]) => Promise.all(rows.map((row) => view(userId, row)))
   const rowOf = async (userId: string, agentId: string) => {

@@ -2,7 +2,7 @@ import { sql } from "kysely"
 import { z } from "zod"
 import type { Database, Step } from "../db/database.ts"
 import { forUser } from "../db/for-user.ts"
-import { prepared } from "../db/prepared.ts"
+import { onlyRow, prepared } from "../db/prepared.ts"
 import type { Schema } from "../db/schema.ts"
 
 export type AgentStore = ReturnType<typeof agentStore>
@@ -58,13 +58,9 @@ export function agentStore(db: Database) {
   const ofUser = (userId: string) => db.kysely.selectFrom("agents").where("user_id", "=", userId)
 
   return {
-    async byName(userId: string, name: string) {
-      return (await byName(userId, name))[0] ?? null
-    },
+    byName: (userId: string, name: string) => onlyRow(byName(userId, name)),
 
-    async byId(userId: string, agentId: string) {
-      return (await byId(userId, agentId))[0] ?? null
-    },
+    byId: (userId: string, agentId: string) => onlyRow(byId(userId, agentId)),
 
     list(userId: string, after: string | null, limit: number | null) {
       let query = rows(userId).orderBy("name")

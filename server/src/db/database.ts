@@ -1,4 +1,5 @@
 import type { CompiledQuery, Kysely } from "kysely"
+import type { Awaitable } from "../lib/awaitable.ts"
 import type { Heard } from "./postgres-listen.ts"
 import type { Schema } from "./schema.ts"
 import type { Writes } from "./writes.ts"
@@ -39,7 +40,7 @@ export interface Database extends AsyncDisposable {
   readonly read: Kysely<Schema>
   readonly kysely: Kysely<Schema>
   /** Runs a compiled read by the shortest way there is; at once on SQLite. */
-  fetch<Row>(query: CompiledQuery<Row>): Row[] | Promise<Row[]>
+  fetch<Row>(query: CompiledQuery<Row>): Awaitable<Row[]>
   batch<const S extends readonly Step[]>(steps: S): Promise<BatchRows<S>>
   /** Hears `pg_notify` of all servers on the same database; null on SQLite, which has one server alone. */
   readonly listen: ((channel: string, heard: Heard) => AsyncDisposable) | null

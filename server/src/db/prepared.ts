@@ -1,4 +1,5 @@
 import type { CompiledQuery } from "kysely"
+import { type Awaitable, whenThere } from "../lib/awaitable.ts"
 import type { Compilable, Database } from "./database.ts"
 import { tablesOf, type Writes } from "./writes.ts"
 
@@ -10,10 +11,10 @@ import { tablesOf, type Writes } from "./writes.ts"
 export function prepared<Row, Parameters extends readonly string[]>(
   db: Database,
   query: Compilable<Row>,
-): (...parameters: Parameters) => Promise<readonly Readonly<Row>[]> {
+): (...parameters: Parameters) => Awaitable<readonly Readonly<Row>[]> {
   const compiled: CompiledQuery<Row> = query.compile()
   const kept = db.writes === null ? null : createKept<Row>(db.writes, tablesOf(compiled.sql))
-  return async (...parameters) => {
+  return (...parameters) => {
     if (parameters.length !== compiled.parameters.length) throw new TypeError("wrong number of parameters")
     const known = kept?.get(parameters)
     if (known !== undefined) return known
@@ -22,6 +23,11 @@ export function prepared<Row, Parameters extends readonly string[]>(
     if (kept !== null && Array.isArray(rows)) return kept.set(parameters, rows)
     return rows
   }
+}
+
+/** The row of a read that finds one or none. */
+export function onlyRow<Row>(rows: Awaitable<readonly Row[]>): Awaitable<Row | null> {
+  return whenThere(rows, ([row]) => row ?? null)
 }
 
 /** What another program wrote (an operator at the file) shows after this time at the latest. */

@@ -3,6 +3,7 @@ import type { Limits } from "@autonomis/contract/plans.ts"
 import type { FastifyReply, FastifyRequest } from "fastify"
 import type { z } from "zod"
 import type { Step } from "../db/database.ts"
+import type { Awaitable } from "../lib/awaitable.ts"
 
 /** Who calls, as their key says. A dashboard's cookie counts as the key it was opened with. */
 export interface Principal {
@@ -36,9 +37,9 @@ export interface AgentRef {
 /** What `http/` asks of the domains. Lookups take the same time whether or not there is something to find. */
 export interface Directory {
   /** Whom a key is of; null for a bad, unknown or ended one. The gateway takes other keys than the API. */
-  authenticate(key: string, at: "api" | "gateway"): Promise<Principal | null>
-  user(name: string): Promise<UserRef | null>
-  agent(userId: string, name: string): Promise<AgentRef | null>
+  authenticate(key: string, at: "api" | "gateway"): Awaitable<Principal | null>
+  user(name: string): Awaitable<UserRef | null>
+  agent(userId: string, name: string): Awaitable<AgentRef | null>
   /** Aborts when the key is revoked, expires, or its user is suspended or deleted. */
   watch(principal: Principal): AbortSignal
 }

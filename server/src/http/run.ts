@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from "node:util"
 import type { Endpoint } from "@autonomis/contract/endpoint.ts"
 import type { FastifyReply, FastifyRequest } from "fastify"
 import { AppError } from "../lib/errors.ts"
+import { remember } from "../lib/remember.ts"
 import { NOBODY, unauthorized } from "./admit.ts"
 import { rawBody } from "./bodies.ts"
 import { RequestContext } from "./context.ts"
@@ -123,7 +124,14 @@ function handleOf(claim: Exclude<Claim, { kind: "replay" }>, request: FastifyReq
 function answerOf(endpoint: Endpoint, result: unknown, check: boolean): KeptAnswer {
   const { status, body, headers } = result instanceof Answer ? result : new Answer(endpoint.statuses[0], result)
   if (check) checkAnswer(endpoint, status, body)
-  return { status, headers, body: body === undefined ? null : JSON.stringify(body) }
+  return { status, headers, body: body === undefined ? null : jsonOf(body) }
+}
+
+const frozenJson = remember((body: object) => JSON.stringify(body))
+
+/** An answer that nobody can change any more may be given again: its text is kept for as long as it. */
+function jsonOf(body: unknown): string {
+  return typeof body === "object" && body !== null && Object.isFrozen(body) ? frozenJson(body) : JSON.stringify(body)
 }
 
 /** Throws where an answer is not what the contract says: another status, a field missing, wrong, or beyond it. */

@@ -1,6 +1,7 @@
 import type { BatchRows, Database, Step } from "../db/database.ts"
 import type { KeyKind } from "../db/schema.ts"
 import type { Principal } from "../http/endpoint.ts"
+import { type Awaitable, whenThere } from "../lib/awaitable.ts"
 import type { Clock } from "../lib/clock.ts"
 import type { Logger } from "../lib/log.ts"
 import { remember } from "../lib/remember.ts"
@@ -34,7 +35,7 @@ export interface Keys extends AsyncDisposable {
    * Whom a key is of; null for a bad, unknown or ended one. `at`: the gateway takes agents' keys and the tokens of
    * `connect`; the API takes all keys and the dashboard's cookies, but no such token.
    */
-  authenticate(key: string, at?: "api" | "gateway"): Promise<Principal | null>
+  authenticate(key: string, at?: "api" | "gateway"): Awaitable<Principal | null>
   /** Aborts when the key is revoked, rotated or ends, and when its user is suspended or deleted. */
   watch(principal: Principal): AbortSignal
   /** Makes this the one administrator's key, in whatever form; all that was opened with another one ends. */
@@ -72,10 +73,8 @@ export function createKeys({ db, clock, plans, log, heard }: KeysOptions): Keys 
   const store = keyStore(db)
   let adminHash = ""
 
-  const find = async (hash: string) => {
-    const row = await store.find(hash)
-    return row === null || !isAlive(row, clock.now()) ? null : row
-  }
+  const find = (hash: string) =>
+    whenThere(store.find(hash), (row) => (row === null || !isAlive(row, clock.now()) ? null : row))
   const watch = createWatch({ find, clock, log })
   const cache = createKeyCache()
   /** Goes up with each change: a row that was read before it must not be kept after it. */
@@ -96,15 +95,16 @@ export function createKeys({ db, clock, plans, log, heard }: KeysOptions): Keys 
     all: () => void changed(null).catch(failed),
   })
 
-  /** On SQLite the row is read each time, which takes microseconds. */
-  async function findQuickly(hash: string): Promise<KeyRow | null> {
+  /** On SQLite rows are kept where they are read. */
+  function findQuickly(hash: string): Awaitable<KeyRow | null> {
     if (db.dialect === "sqlite" || !notices.areHeard()) return find(hash)
     const known = cache.get(hash)
     if (known !== null) return isAlive(known, clock.now()) ? known : null
     const before = changes
-    const row = await find(hash)
-    if (row !== null && before === changes) cache.set(row)
-    return row
+    return whenThere(find(hash), (row) => {
+      if (row !== null && before === changes) cache.set(row)
+      return row
+    })
   }
   const principalOf = remember(
     (row: KeyRow): Principal => ({
@@ -123,12 +123,11 @@ export function createKeys({ db, clock, plans, log, heard }: KeysOptions): Keys 
   sweeper.unref()
 
   const keys: Keys = {
-    async authenticate(key, at = "api") {
+    authenticate(key, at = "api") {
       const hash = hashKey(key)
       // The administrator's own key may have any form; a typo in all others needs no look-up.
       if (!isWellFormedKey(key) && !sameHash(hash, adminHash)) return null
-      const row = await findQuickly(hash)
-      return row !== null && opens(row.kind, at) ? principalOf(row) : null
+      return whenThere(findQuickly(hash), (row) => (row !== null && opens(row.kind, at) ? principalOf(row) : null))
     },
     watch: (principal) => watch.signal(principal),
     async setAdmin(key) {

@@ -1,5 +1,5 @@
 import type { Database, Step } from "../db/database.ts"
-import { prepared } from "../db/prepared.ts"
+import { onlyRow, prepared } from "../db/prepared.ts"
 import type { KeyKind, Schema } from "../db/schema.ts"
 
 /** A key's row with the keys it was opened with and its user; the left joins tell what is gone. */
@@ -26,9 +26,7 @@ export function keyStore(db: Database) {
       .where("agent_id", owner.agentId === null ? "is" : "=", owner.agentId)
 
   return {
-    async find(hash: string) {
-      return (await find(hash))[0] ?? null
-    },
+    find: (hash: string) => onlyRow(find(hash)),
 
     insert(row: Schema["api_keys"]): Step {
       return { query: db.kysely.insertInto("api_keys").values(row), rows: 1 }

@@ -1,4 +1,5 @@
 import type { Principal } from "../http/endpoint.ts"
+import type { Awaitable } from "../lib/awaitable.ts"
 import type { Clock } from "../lib/clock.ts"
 import type { Logger } from "../lib/log.ts"
 import type { KeyRow } from "./store.ts"
@@ -23,7 +24,7 @@ export interface Watch extends AsyncDisposable {
 
 interface Options {
   /** The row of a key that is alive, else null. */
-  find(hash: string): Promise<KeyRow | null>
+  find(hash: string): Awaitable<KeyRow | null>
   clock: Clock
   log: Logger
 }

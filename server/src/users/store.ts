@@ -1,7 +1,7 @@
 import { sql } from "kysely"
 import type { Database, Step } from "../db/database.ts"
 import { noSuchUser } from "../db/for-user.ts"
-import { prepared } from "../db/prepared.ts"
+import { onlyRow, prepared } from "../db/prepared.ts"
 import type { Schema } from "../db/schema.ts"
 
 export interface ListFilter {
@@ -32,9 +32,7 @@ export function userStore(db: Database) {
   })
 
   return {
-    async byName(name: string) {
-      return (await byName(name))[0] ?? null
-    },
+    byName: (name: string) => onlyRow(byName(name)),
 
     async byId(userId: string) {
       const row = await db.read.selectFrom("users").selectAll().where("id", "=", userId).executeTakeFirst()
@@ -47,9 +45,7 @@ export function userStore(db: Database) {
       return row?.state ?? null
     },
 
-    async planOf(userId: string) {
-      return (await planOf(userId))[0] ?? null
-    },
+    planOf: (userId: string) => onlyRow(planOf(userId)),
 
     insert(row: Schema["users"], taken: () => Error): Step {
       return {

@@ -7,6 +7,7 @@ import { lockUser } from "../db/lock-user.ts"
 import type { Schema } from "../db/schema.ts"
 import type { Origin, UserRef } from "../http/endpoint.ts"
 import type { Keys } from "../keys/keys.ts"
+import { type Awaitable, whenThere } from "../lib/awaitable.ts"
 import { type Clock, iso } from "../lib/clock.ts"
 import { decodeCursor, page } from "../lib/cursor.ts"
 import { AppError } from "../lib/errors.ts"
@@ -42,7 +43,7 @@ export interface NewUser {
 }
 
 export interface Users {
-  byName(name: string): Promise<UserRef | null>
+  byName(name: string): Awaitable<UserRef | null>
   create(input: NewUser, origin: Origin): Promise<UserView & { api_key: string }>
   list(query: {
     limit: number
@@ -109,10 +110,7 @@ export function createUsers({ db, clock, plans, keys, purge, enders }: UsersOpti
   })
 
   return {
-    async byName(name) {
-      const row = await store.byName(name)
-      return row === null ? null : refOf(row)
-    },
+    byName: (name) => whenThere(store.byName(name), (row) => (row === null ? null : refOf(row))),
 
     async create(input, origin) {
       const now = clock.now()
