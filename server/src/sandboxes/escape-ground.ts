@@ -14,7 +14,7 @@ const HOST_FOLDER = "@host"
 
 /** For the escape tests: a host with things worth stealing, and a sandbox in it. */
 export async function onGround(
-  weakened: Weakened,
+  makeDriver: (dataDir: string) => SandboxDriver,
   use: (tools: { attempt(way: Escape): Promise<string>; driver: SandboxDriver }) => Promise<void>,
 ): Promise<void> {
   await using folder = await temporaryFolder()
@@ -29,13 +29,7 @@ export async function onGround(
   if (inOwnNetwork) servers.push(await listen({ port: 80, host: "0.0.0.0" }))
   servers.push(await listen({ path: join(folder.path, "sock") }), await listen({ path: `\0autonomis-canary-${port}` }))
   await chmod(join(folder.path, "sock"), 0o777)
-  const rewrite = (argv: string[]) =>
-    (weakened.rewrite?.(argv) ?? argv).map((arg) => (arg === HOST_FOLDER ? folder.path : arg))
-  await using driver = createBubblewrapDriver({
-    dataDir: folder.path,
-    log: silentLogger,
-    weakened: { ...weakened, rewrite },
-  })
+  await using driver = makeDriver(folder.path)
   const env = { HOST: folder.path, PORT: String(port), HOSTPID: String(process.pid) }
   try {
     await use({
@@ -57,6 +51,15 @@ export async function onGround(
     for (const server of servers) server.close()
   }
 }
+
+/** bubblewrap, with a boundary taken away or with all of them. */
+export const bubblewrapWith =
+  (weakened: Weakened) =>
+  (dataDir: string): SandboxDriver => {
+    const rewrite = (argv: string[]) =>
+      (weakened.rewrite?.(argv) ?? argv).map((arg) => (arg === HOST_FOLDER ? dataDir : arg))
+    return createBubblewrapDriver({ dataDir, log: silentLogger, weakened: { ...weakened, rewrite } })
+  }
 
 async function listen(where: { port: number; host: string } | { path: string }): Promise<Server> {
   const server = createServer((socket) => void socket.on("error", () => {}).end("ESCAPED")).listen(where)

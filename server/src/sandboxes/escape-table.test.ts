@@ -1,6 +1,6 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
-import { escapesOf, onGround, REMOVED } from "./escape-ground.ts"
+import { bubblewrapWith, escapesOf, onGround, REMOVED } from "./escape-ground.ts"
 import { BOUNDARIES } from "./escapes.ts"
 import { inOwnNetwork, runInOwnNetwork } from "./own-network.ts"
 
@@ -13,7 +13,7 @@ if (!inOwnNetwork)
 for (const boundary of inOwnNetwork ? BOUNDARIES : []) {
   test(`without "${boundary}" its tests fail: they do test it`, async (t) => {
     const escaped: string[] = []
-    await onGround({ ...REMOVED[boundary], openAnyway: true }, async ({ attempt, driver }) => {
+    await onGround(bubblewrapWith({ ...REMOVED[boundary], openAnyway: true }), async ({ attempt, driver }) => {
       const { usable } = await driver.selfTest(AbortSignal.timeout(60_000))
       for (const way of escapesOf(boundary)) {
         const said = await attempt(way)

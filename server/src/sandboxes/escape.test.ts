@@ -1,6 +1,6 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
-import { onGround } from "./escape-ground.ts"
+import { bubblewrapWith, onGround } from "./escape-ground.ts"
 import { ESCAPES } from "./escapes.ts"
 import { inOwnNetwork, runInOwnNetwork } from "./own-network.ts"
 
@@ -9,7 +9,7 @@ if (!inOwnNetwork)
 else
   test(`${ESCAPES.length} ways out of the sandbox that a hostile model would try`, async (t) => {
     assert.ok(ESCAPES.length >= 40)
-    await onGround({}, async ({ attempt }) => {
+    await onGround(bubblewrapWith({}), async ({ attempt }) => {
       for (const way of ESCAPES) {
         await t.test(`${way.boundary}: ${way.name}`, async () => {
           const said = await attempt(way)

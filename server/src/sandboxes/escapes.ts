@@ -47,7 +47,7 @@ const files: Escape[] = [
     "a unix socket of the host's, by its path",
     must(`perl -MSocket -e 'socket(S,1,1,0);connect(S,pack_sockaddr_un("$ENV{HOST}/sock")) or exit 1'`),
   ],
-  ["a cgroup's release_agent", must("ls /sys/fs/cgroup || find / -name release_agent 2>/dev/null | grep .")],
+  ["a cgroup's release_agent", must("find /sys/fs/cgroup -name release_agent 2>/dev/null | grep .")],
   [
     "the kernel's own files",
     must("ls /sys /boot/* /lib/modules/*/kernel/net 2>/dev/null | grep . && test -e /sys/kernel"),

@@ -191,7 +191,9 @@ const LIMIT_FILES: Record<string, string[]> = {
 
 function isInForce(dir: string | undefined, controller: string): boolean {
   if (dir === undefined || (read(join(dir, "cgroup.procs")) ?? "").trim() === "") return false
-  return (LIMIT_FILES[controller] ?? []).some((file) => /^\d/.test(read(join(dir, file)) ?? ""))
+  // Version 1 says that there is no limit by a number that no machine has.
+  const isLimit = (text: string) => /^\d/.test(text) && Number.parseInt(text, 10) < 2 ** 60
+  return (LIMIT_FILES[controller] ?? []).some((file) => isLimit(read(join(dir, file)) ?? ""))
 }
 
 function counter(dir: string, file: string, key: string): number {
