@@ -30,7 +30,7 @@ const BELIEVED_MS = 60_000
 
 /**
  * The names and addresses under which the server itself is reached (its public URL's may be a load balancer's): none of
- * them is for sandboxes. Looked up once a minute; a name that does not resolve has no address.
+ * them is for sandboxes. Looked up once a minute; a name that does not resolve now keeps what it had.
  */
 export function ownNames(own: () => readonly string[], lookup: Lookup = lookupByDns): OwnNames {
   const plain = () =>
@@ -40,13 +40,20 @@ export function ownNames(own: () => readonly string[], lookup: Lookup = lookupBy
         .replace(/\.$/, "")
         .replace(/^\[|\]$/g, ""),
     )
+  const last = new Map<string, string[]>()
   let known: { at: number; names: string; addresses: Promise<ReadonlySet<string>> } | null = null
 
-  async function look(names: string[], signal: AbortSignal): Promise<ReadonlySet<string>> {
+  async function addressesOf(name: string, signal: AbortSignal): Promise<string[]> {
+    if (isIP(name)) return [name]
     // A name without a dot is no name of the internet, and a request for it would go to strangers.
-    const found = await Promise.all(
-      names.map((name) => (isIP(name) ? [name] : name.includes(".") ? lookup(name, signal).catch(() => []) : [])),
-    )
+    if (!name.includes(".")) return []
+    const found = await lookup(name, signal).catch(() => last.get(name) ?? [])
+    last.set(name, found)
+    return found
+  }
+
+  async function look(names: string[], signal: AbortSignal): Promise<ReadonlySet<string>> {
+    const found = await Promise.all(names.map((name) => addressesOf(name, signal)))
     return new Set(found.flat().flatMap((address) => canonicalAddress(address) ?? []))
   }
 
