@@ -3,12 +3,14 @@ import { execFileSync, spawn } from "node:child_process"
 import { once } from "node:events"
 import { access, lstat, open, readdir, rm, stat } from "node:fs/promises"
 import { join } from "node:path"
-import { type TestContext, test } from "node:test"
+import { describe, type TestContext, test } from "node:test"
 import { AppError } from "../../lib/errors.ts"
 import { silentLogger } from "../../lib/log.ts"
 import { createRedactor } from "../../lib/redact.ts"
 import { HandsError } from "../../runtime/hands.ts"
 import type { SandboxSpec } from "../driver.ts"
+import { filesContract } from "../files-contract.ts"
+import { connectGuest } from "../guest-client.ts"
 import { createSandboxes, type Sandboxes } from "../sandboxes.ts"
 import { anySignal, specOf, temporaryFolder, until } from "../testing.ts"
 import { createBubblewrapDriver } from "./bubblewrap/bubblewrap.ts"
@@ -180,6 +182,23 @@ test("a server killed with -9 leaves no mount and no loop device, and what was w
   execFileSync("/usr/sbin/e2fsck", ["-fn", join(folder.path, "users", spec.userId, "workspaces.img")])
 })
 
+test("many users at once each have their own", (t) =>
+  withImages(t, async ({ bash, dataDir }) => {
+    const specs = Array.from({ length: process.env.TEST_LONG ? 100 : 12 }, (_, i) =>
+      limited({ userId: `usr_many${i}` }),
+    )
+    const told = await Promise.all(
+      specs.map((spec) => bash(spec, `echo ${spec.id} > id; df --output=source . | tail -1`)),
+    )
+    assert.equal(new Set(told.map(({ output }) => output)).size, specs.length)
+    assert.equal(loops(dataDir), specs.length)
+    const back = await Promise.all(specs.map((spec) => bash(spec, "cat id")))
+    assert.deepEqual(
+      back.map(({ output }) => output.trim()),
+      specs.map(({ id }) => id),
+    )
+  }))
+
 test("a larger limit grows the disk, open or not; a smaller one is watched", (t) =>
   withImages(t, async ({ bash, sandboxes }) => {
     const spec = limited()
@@ -291,4 +310,21 @@ test("with the setting `watch` no disk is made, and those that there are go on b
     assert.equal((await run(spec)).output, "kept\n/work\n")
     assert.match((await run(other)).output, /No such file[\s\S]*\/work/)
     assert.equal(await exists(image(other.userId)), false)
+  }))
+
+describe("on a disk of their own", () =>
+  filesContract(async (use) => {
+    await using folder = await temporaryFolder()
+    await using driver = createBubblewrapDriver({
+      ...{ dataDir: folder.path, log: silentLogger, lingerMs: 0 },
+      storageBytes: async () => LIMIT,
+    })
+    const spec = specOf()
+    // Made with a limit, then opened by a user who has none any more: the contract's files are larger than any limit.
+    await driver.files(spec).write("first", Buffer.from("x"), { maxBytes: 1 }, anySignal())
+    await driver.files(spec).remove("first", { recursive: false }, anySignal())
+    const stream = await driver.open(spec, anySignal())
+    if (process.getuid?.() === 0 && stream.host?.disk != null)
+      assert.match(stream.host.workspace, /\/disks\/usr_test1\//)
+    await use({ driver, spec, client: await connectGuest(stream) })
   }))
