@@ -14,14 +14,21 @@ const HEAP_MB = 256
 /** It holds memory for bodies that it has read. */
 const IDLE_MS = 30_000
 
-export function createBodyReader(idleMs = IDLE_MS): BodyReader {
+export interface BodyReaderOptions {
+  idleMs?: number
+  /** Another program for the thread; for tests of what happens when it dies. */
+  entry?: URL
+}
+
+export function createBodyReader(options: BodyReaderOptions = {}): BodyReader {
+  const entry = options.entry ?? new URL("./body-thread.ts", import.meta.url)
   let thread: Worker | null = null
   let idle: NodeJS.Timeout | undefined
   let lastId = 0
   const waiting = new Map<number, { resolve(read: BodyRead): void; reject(error: Error): void }>()
 
   function start(): Worker {
-    const started = new Worker(new URL("./body-thread.ts", import.meta.url), {
+    const started = new Worker(entry, {
       name: "bodies",
       env: compileCache(),
       resourceLimits: { maxOldGenerationSizeMb: HEAP_MB, maxYoungGenerationSizeMb: 16 },
@@ -30,7 +37,7 @@ export function createBodyReader(idleMs = IDLE_MS): BodyReader {
     started.on("message", (read: BodyRead) => {
       waiting.get(read.id)?.resolve(read)
       waiting.delete(read.id)
-      if (waiting.size === 0) idle = setTimeout(() => void end(), idleMs).unref()
+      if (waiting.size === 0) idle = setTimeout(() => void end(), options.idleMs ?? IDLE_MS).unref()
     })
     const gone = (cause?: unknown) => {
       if (thread !== started) return
