@@ -197,7 +197,11 @@ export async function createApp(options: AppOptions): Promise<App> {
       storage.forget(userId)
     },
   })
-  const skills = wireSkills({ config, db, clock, log, secrets, storage, requireRoom: sandboxes.requireRoom })
+  const skills = wireSkills({
+    ...{ config, db, clock, log, secrets, storage },
+    requireRoom: sandboxes.requireRoom,
+    programs: sandboxes.programs,
+  })
   enders.push({ endUser: skills.skills.endUser })
   const directory = createDirectory({ keys, users, agents })
   const pause = createPause({ db, clock, log })

@@ -28,6 +28,8 @@ export interface SkillWiring {
   storage: Pick<Storage, "ensure" | "changed">
   /** 409 while the disk is nearly full. */
   requireRoom(): Promise<void>
+  /** Of sandboxes that bring their own. */
+  programs(): ReadonlySet<string>
 }
 
 export interface WiredSkills extends AsyncDisposable {
@@ -38,7 +40,7 @@ export interface WiredSkills extends AsyncDisposable {
 }
 
 /** Ties `skills/` to secrets, storage, sandboxes and the registry. */
-export function wireSkills({ config, db, clock, log, secrets, storage, requireRoom }: SkillWiring): WiredSkills {
+export function wireSkills({ config, db, clock, log, secrets, storage, ...sandboxes }: SkillWiring): WiredSkills {
   const seenIn = config.sandbox === "none" ? "host" : "sandbox"
   const wait = (ms: number, signal: AbortSignal) => sleep(ms, undefined, { signal })
   const http = registryHttp({ url: config.clawhubUrl, wait, now: clock.now, budgetMs: REGISTRY_BUDGET_MS })
@@ -50,9 +52,9 @@ export function wireSkills({ config, db, clock, log, secrets, storage, requireRo
       if (agentId !== null) return Object.keys(await secrets.environment(userId, agentId))
       return (await secrets.list(userId)).map((secret) => secret.key).filter((key) => !PROVIDER_VARIABLES.has(key))
     },
-    binaries: hostBinaries(clock, seenIn),
+    binaries: config.sandbox === "docker" ? async () => sandboxes.programs() : hostBinaries(clock, seenIn),
     async ensureStorage(userId, moreBytes) {
-      await requireRoom()
+      await sandboxes.requireRoom()
       await storage.ensure(userId, moreBytes)
     },
     storageChanged: storage.changed,

@@ -59,6 +59,8 @@ export interface DriverReport {
   holds: string[]
   /** One sentence with the cure, safe to show to a tenant; null when usable. */
   problem: string | null
+  /** The programs that commands find, where they are not the host's. */
+  programs?: ReadonlySet<string>
 }
 
 export interface DriverCapabilities {

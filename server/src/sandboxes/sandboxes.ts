@@ -78,6 +78,8 @@ export interface Sandboxes extends AsyncDisposable {
   /** 409 `sandbox_unavailable` while the disk is nearly full. For what is not a sandbox's own and can wait. */
   requireRoom(): Promise<void>
   status(): SandboxStatus
+  /** The programs that commands find, where they are not the host's; none are known before the first test. */
+  programs(): ReadonlySet<string>
   /** For `ping`: `failed` when no sandbox can be opened. */
   stateOf(id: string): "idle" | "running" | "failed"
 }
@@ -158,6 +160,7 @@ export function createSandboxes(options: SandboxesOptions): Sandboxes {
       ...pool.status(),
       egress: egress.counts(),
     }),
+    programs: () => report?.programs ?? new Set(),
     stateOf: (id) => (report?.usable === false ? "failed" : pool.isRunning(id) ? "running" : "idle"),
     async [Symbol.asyncDispose]() {
       await disk[Symbol.asyncDispose]()

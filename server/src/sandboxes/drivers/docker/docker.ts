@@ -130,7 +130,7 @@ export function createDockerDriver({ dataDir, log, socket, weakened = {} }: Dock
         return unusable(result.problem, result.holds)
       }
       log.info("sandbox self-test passed", { holds: result.holds })
-      return { driver: "docker", usable: true, holds: result.holds, problem: null }
+      return { driver: "docker", usable: true, holds: result.holds, problem: null, programs: result.programs }
     } catch (error) {
       ground = null
       log.error("the sandbox could not be tried", { error })
@@ -155,7 +155,7 @@ export function createDockerDriver({ dataDir, log, socket, weakened = {} }: Dock
       })
       if (typeof first === "string") {
         await containers.remove(id)
-        throw new Error(`the container ended before its guest was there: ${first}`)
+        throw new AppError("sandbox_unavailable", `the sandbox did not start: ${first}`)
       }
       if (adopted) log.info("a sandbox of an earlier server was taken over", { agent: spec.id })
       return guestOf(spec, { id, pid, gone, stream: first })

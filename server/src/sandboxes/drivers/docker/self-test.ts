@@ -58,12 +58,15 @@ for f in / /usr /usr/local /usr/local/bin /etc /dev /bin /run /run/autonomis /sy
 [ "$(env | grep -vc -e '^PATH=' -e '^PWD=' -e '^SHLVL=' -e '^_=' -e '^OLDPWD=' -e '^HOME=' -e '^HOSTNAME=sandbox$')" = 0 ] && say "clean environment"
 [ "$(cat /work/.asked)" = autonomis ] && ( echo probe > /work/.probe && rm /work/.probe ) 2>/dev/null && say "own workspace"
 [ "$(ulimit -n)" = 4096 ] && [ "$(ulimit -c)" = 0 ] && say "open files limit"
+ls /usr/local/bin /usr/bin > /work/.programs
 echo ready >> /work/.said
 sleep 10
 `
 
 export interface ProbeResult {
   holds: string[]
+  /** The names of those that commands find. */
+  programs: ReadonlySet<string>
   problem: string | null
 }
 
@@ -108,7 +111,8 @@ export async function probe({ workspaces, uid, containers, name, bodyFor }: Prob
         await delay(EVERY_MS)
         said = await readFile(join(workspace, ".said"), "utf8").catch(() => "")
       }
-      return judge(said, here ? groupsOf(pid).inForce() : null)
+      const programs = await readFile(join(workspace, ".programs"), "utf8").catch(() => "")
+      return { ...judge(said, here ? groupsOf(pid).inForce() : null), programs: new Set(programs.split("\n")) }
     } finally {
       await containers.remove(id)
     }
@@ -135,7 +139,7 @@ function isSeen(pid: number, container: string): boolean {
   }
 }
 
-function judge(said: string, inForce: string[] | null): ProbeResult {
+function judge(said: string, inForce: string[] | null): Omit<ProbeResult, "programs"> {
   const seen = new Set([...said.matchAll(/^ok (.+)$/gm)].map((match) => match[1] ?? ""))
   if (inForce === null) return { holds: [], problem: NOT_HERE }
   const holds = [
