@@ -40,6 +40,24 @@ for (const [model, options] of [
   })
 }
 
+test("a run with large pictures has a thread of its own: what it does there holds up no other run", async () => {
+  await using runtime = startRuntime({ workers: 1, entry: faulty, watchdogMs: 60_000, log: () => {} })
+  runtime.start()
+  const bytes = new Uint8Array(new SharedArrayBuffer(1_200_000))
+  const message = {
+    v: 1 as const,
+    role: "user" as const,
+    content: [{ type: "image" as const, mime_type: "image/png" as const, bytes }],
+  }
+  const large = runSpec("x", { model: "faulty/stuck", history: [{ seq: 1, message }] })
+  let ended = false
+  void runtime.run(large, testHost()).outcome.then(() => {
+    ended = true
+  })
+  assert.equal((await runtime.run(runSpec("Hello"), testHost()).outcome).type, "succeeded")
+  assert.equal(ended, false)
+})
+
 test("a thread whose own code cannot be loaded says so at once, and goes on with runs", async () => {
   const logged: string[] = []
   const entry = new URL("./broken-worker.ts", import.meta.url)
