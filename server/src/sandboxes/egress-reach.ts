@@ -94,7 +94,8 @@ export function createReach(options: ReachOptions, journal: EgressJournal): Reac
 
   return {
     async connect(owner, host, port) {
-      const name = host.toLowerCase().replace(/\.$/, "")
+      // The one spelling that lists are compared with: a resolver would take further dots, and lead to the same host.
+      const name = host.toLowerCase().replace(/\.+$/, "")
       if (!ports.includes(port))
         throw new AppError("forbidden", `port ${port} may not be reached (allowed: ${ports.join(", ")})`)
       own.requireOther(name)

