@@ -55,7 +55,7 @@ test("an administrator goes to any user's pages by name, and comes back to them"
   await page.getByRole("button", { name: "switch to another" }).click()
   await page.getByText("Type to find others").waitFor()
   await page.getByLabel("Find a user").fill(LAST)
-  await page.getByRole("menuitem", { name: LAST }).waitFor()
+  await page.getByRole("dialog").getByRole("link", { name: LAST }).waitFor()
   await page.getByLabel("Find a user").press("Enter")
   await page.waitForURL(`**/u/${LAST}/agents`)
   await page.getByText("No agents yet").waitFor()

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict"
 import { after, before, test } from "node:test"
 import axe from "axe-core"
+import type { Locator, Page } from "playwright-core"
 import { startServer, type TestServer } from "../test/server.ts"
 import { until } from "../test/until.ts"
 import { DESKTOP, PHONE, startBrowser, type TestBrowser, type TestPage } from "./browser.ts"
@@ -40,6 +41,34 @@ async function violations({ page }: TestPage): Promise<string[]> {
   return found.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes[0]?.html} ${nodes[0]?.failureSummary}`)
 }
 
+interface Overlay {
+  name: string
+  path: string
+  open(page: Page): Promise<void>
+  seen(page: Page): Locator
+}
+const click = (name: string) => (page: Page) => page.getByRole("button", { name }).first().click()
+const dialog = (page: Page) => page.getByRole("dialog")
+const OVERLAYS: readonly Overlay[] = [
+  { name: "image", path: "/u/ada/chat/manager/chart", open: click("Enlarge attached image"), seen: dialog },
+  { name: "new user", path: "/admin/users", open: click("New user"), seen: dialog },
+  { name: "confirmation", path: "/u/ada/agents/manager/keys", open: click("Rotate key"), seen: dialog },
+  { name: "typed confirmation", path: "/u/ada/agents/manager/settings", open: click("Delete agent"), seen: dialog },
+  { name: "new file", path: "/u/ada/agents/manager/files", open: click("New file"), seen: dialog },
+  {
+    name: "account menu",
+    path: "/u/ada/agents",
+    open: click("Account menu"),
+    seen: (page) => page.getByRole("menuitem", { name: "Sign out", exact: true }),
+  },
+  {
+    name: "accounts",
+    path: "/u/ada/agents",
+    open: click("switch to another"),
+    seen: (page) => page.getByRole("dialog").getByRole("link", { name: "grace" }),
+  },
+]
+
 test("axe finds no violation on any page in either theme, and none is wider than a phone", async () => {
   const tab = await browser.open()
   const { page } = tab
@@ -67,12 +96,34 @@ test("axe finds no violation on any page in either theme, and none is wider than
   await page.getByLabel("API key").waitFor()
   await look("sign-in")
   await signIn(page, server.adminKey)
+  const goTo = (path: string) => page.evaluate(`history.pushState(null, "", ${JSON.stringify(path)})`)
   for (const { name, path, ready } of PAGES) {
     // Within the page, as a link would lead there.
-    await page.evaluate(`history.pushState(null, "", ${JSON.stringify(path)})`)
+    await goTo(path)
     await ready(page).waitFor()
     await look(name)
   }
+  await goTo("/welcome")
+  await page.getByLabel("Your name").waitFor()
+  await look("welcome")
+  await goTo("/nowhere")
+  await page.getByText("Page not found").waitFor()
+  await look("page not found")
+  // What opens over a page.
+  for (const { name, path, open, seen } of OVERLAYS) {
+    await goTo(path)
+    await open(page)
+    await seen(page).waitFor()
+    await look(name)
+    await page.keyboard.press("Escape")
+    await seen(page).waitFor({ state: "detached" })
+  }
+  await goTo("/admin/users/ada")
+  await page.getByRole("button", { name: "View as this user" }).click()
+  await page.getByRole("dialog").getByRole("button", { name: "View as this user" }).click()
+  await page.getByText("You are viewing this account as ada").waitFor()
+  await page.getByLabel("Message").waitFor()
+  await look("viewing as a user")
   assert.deepEqual(found, [])
   assert.deepEqual(tab.faults, [])
 })
@@ -118,6 +169,15 @@ test("hostile texts, names and files run nothing, and nothing leaves the machine
   await made("PUT", `${file}/notes.md`, HOSTILE)
   const echo = `/tool bash {"command":"cat notes.md"}`
   await made("POST", `${agent}/chat`, { session: "s", messages: [{ role: "user", content: `${HOSTILE}\n\n${echo}` }] })
+  // A picture for who reads its first bytes, a page for a browser that guesses.
+  const picture = Buffer.from(`GIF89a/*<script>${SCRIPT}</script><svg onload="${SCRIPT}">*/`).toString("base64")
+  const content = [
+    { type: "text", text: HOSTILE },
+    { type: "image", mime_type: "image/gif", data: picture },
+  ]
+  await made("POST", `${agent}/chat`, { session: "picture", messages: [{ role: "user", content }] })
+  const stored = (await server.call("GET", `${agent}/sessions/picture`)).body.messages[0]
+  const image = `${agent}/sessions/picture/messages/${stored.id}/images/${stored.content[1].hash}`
   const skill = await fetch(`${server.url}/api/v1/users/${user}/skills/bad/file`, {
     method: "PUT",
     headers: { "X-API-Key": server.adminKey, "Content-Type": "text/markdown" },
@@ -133,6 +193,20 @@ test("hostile texts, names and files run nothing, and nothing leaves the machine
   })
   await signIn(page, server.adminKey)
   const paths: readonly [string, string][] = [
+    ["chat/bad/picture", "onerror"],
+    ["agents/bad/keys", "Rotate key"],
+    ["agents/bad/settings", "Behaviour"],
+    ["agents/bad/connect", "online"],
+    ["agents/bad/logs", "bash"],
+    ["secrets", "Add secrets"],
+    ["usage", "Forecast"],
+    ["defaults", "Who the agent is"],
+    [`logs?q=${encodeURIComponent(HOSTILE.slice(0, 300))}`, "No lines match"],
+    [`skills?q=${encodeURIComponent("<img src=x onerror=alert(1)>")}`, "onerror"],
+    ["/admin/users?q=onerror", "onerror"],
+    ["/admin/users/mallory", "onerror"],
+    ["/admin/audit", "file:mallory/bad"],
+    ["/admin/logs", "platform"],
     ["agents", "onerror"],
     ["agents/bad/templates", "Who the agent is"],
     [`agents/bad/files?path=${encodeURIComponent(FILE_NAME)}`, "onerror"],
@@ -145,7 +219,7 @@ test("hostile texts, names and files run nothing, and nothing leaves the machine
     ["chat/bad/s", "onerror"],
   ]
   for (const [path, text] of paths) {
-    await page.goto(`/u/${user}/${path}`)
+    await page.goto(path.startsWith("/") ? path : `/u/${user}/${path}`)
     await page.getByText(text).first().waitFor()
     await page.evaluate(TWO_FRAMES)
     assert.equal(await page.evaluate<unknown>("window.ran"), undefined, path)
@@ -163,10 +237,10 @@ test("hostile texts, names and files run nothing, and nothing leaves the machine
   }
   assert.equal(await page.locator("main iframe, main script, main form[action], main style").count(), 0)
   // Opened directly, as from a bookmark.
-  for (const name of ["page.html", "drawing.svg", "notes.md"]) {
+  for (const name of [`${file}/page.html`, `${file}/drawing.svg`, `${file}/notes.md`, image]) {
     const direct = await context.newPage()
     const download = direct.waitForEvent("download", { timeout: 1500 }).catch(() => null)
-    await direct.goto(`/api/v1${file}/${name}`).catch(() => null)
+    await direct.goto(`/api/v1${name}`).catch(() => null)
     if ((await download) === null)
       assert.equal(await direct.evaluate("window.ran").catch(() => undefined), undefined, name)
     await direct.close()

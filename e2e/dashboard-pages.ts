@@ -17,8 +17,13 @@ export const PAGES: readonly DashboardPage[] = [
     path: "/u/ada/chat/manager/first-quarter",
     ready: (page) => page.getByRole("button", { name: "Copy answer" }).first(),
   },
+  {
+    name: "chat-image",
+    path: "/u/ada/chat/manager/chart",
+    ready: (page) => page.getByRole("button", { name: "Copy answer" }).first(),
+  },
   { name: "agents", path: "/u/ada/agents", ready: (page) => page.getByRole("button", { name: "Talk to coder" }) },
-  { name: "new-agents", path: "/u/ada/new-agents", ready: (page) => page.getByText("Starting point") },
+  { name: "new-agents", path: "/u/ada/new-agents", ready: (page) => page.getByText("Starting point", { exact: true }) },
   { name: "defaults", path: "/u/ada/defaults", ready: (page) => page.getByRole("textbox", { name: "SOUL.md" }) },
   {
     name: "agent-templates",

@@ -205,6 +205,10 @@ test("an agent that was deleted in another tab is said to be gone", async () => 
   assert.equal((await server.call("DELETE", "/users/gone/agents/manager")).status, 204)
   await page.getByRole("link", { name: "manager" }).click()
   await page.getByText("There is no agent named manager").waitFor()
+  await page.goto("/u/gone/chat/manager")
+  await page.getByText("There is no agent named manager").waitFor()
+  await page.getByRole("button", { name: "Back to agents" }).click()
+  await page.getByText("No agents yet").waitFor()
 })
 
 test("secrets: rows, a pasted .env, duplicates marked, all saved together, never shown", async () => {

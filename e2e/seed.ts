@@ -1,5 +1,6 @@
 import type { TestServer } from "../test/server.ts"
 import { until } from "../test/until.ts"
+import { barsPng } from "./png.ts"
 
 const SOUL = "# Who you are\n\nYou keep the laboratory's books: exact, brief, polite.\n"
 const TABLE = "region,quarter,revenue\nnorth,1,1204\nsouth,1,980\nnorth,2,1410\nsouth,2,1033\n"
@@ -76,6 +77,15 @@ export async function seed(server: TestServer): Promise<{ user: string; key: str
   await expect(server, 200, "POST", "/users/ada/agents/manager/chat", {
     session: "first-quarter",
     messages: [{ role: "user", content: DEMO_TASK }],
+  })
+  const chart = barsPng([0.72, 0.55, 0.9, 0.64], [66, 99, 235]).toString("base64")
+  const question = [
+    { type: "text", text: "Which region did best in this chart?" },
+    { type: "image", mime_type: "image/png", data: chart },
+  ]
+  await expect(server, 200, "POST", "/users/ada/agents/manager/chat", {
+    session: "chart",
+    messages: [{ role: "user", content: question }],
   })
   await expect(server, 200, "POST", "/users/ada/agents/manager/chat", {
     session: "hello",

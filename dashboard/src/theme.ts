@@ -39,6 +39,9 @@ export const theme = createTheme({
       },
     },
     Drawer: { defaultProps: { lockScroll: false, closeButtonProps: { "aria-label": t.close } } },
+    // The dialog is no second page with a banner of its own.
+    ModalHeader: { defaultProps: { role: "none" } },
+    DrawerHeader: { defaultProps: { role: "none" } },
     Skeleton: { defaultProps: { radius: "md" } },
   },
 })

@@ -38,7 +38,7 @@ export function AgentPage() {
   if (info.error && isApiError(info.error, "not_found"))
     return (
       <div className="at-page">
-        <Empty icon="agents" title={t.agent.goneTitle(agent)} text={t.agent.goneText}>
+        <Empty whole icon="agents" title={t.agent.goneTitle(agent)} text={t.agent.goneText}>
           <Button onClick={() => navigate({ to: routes.agents, params: { user } })}>{t.agent.toList}</Button>
         </Empty>
       </div>

@@ -1,3 +1,4 @@
+import { isApiError } from "@autonomis/sdk/errors.ts"
 import { Button, Drawer, Text, Title } from "@mantine/core"
 import { useQuery } from "@tanstack/react-query"
 import { Navigate, useNavigate, useParams } from "@tanstack/react-router"
@@ -38,7 +39,7 @@ function ChooseAgent({ user }: { user: string }) {
         if (agent) return <Navigate to={routes.chatAgent} params={{ user, agent: agent.name }} replace />
         return (
           <div className="at-page">
-            <Empty icon="agents" title={t.chat.noAgentTitle} text={t.chat.noAgentText}>
+            <Empty whole icon="agents" title={t.chat.noAgentTitle} text={t.chat.noAgentText}>
               <Button onClick={() => navigate({ to: routes.newAgents, params: { user } })}>{t.agents.create}</Button>
             </Empty>
           </div>
@@ -50,6 +51,7 @@ function ChooseAgent({ user }: { user: string }) {
 
 function AgentChat({ user, agent, session }: { user: string; agent: string; session: string | null }) {
   const [listOpen, setListOpen] = useState(false)
+  const navigate = useNavigate()
   const [fresh, setFresh] = useState(newSession)
   const info = useQuery(agentQuery(user, agent))
   const me = useQuery(meQuery).data
@@ -58,6 +60,14 @@ function AgentChat({ user, agent, session }: { user: string; agent: string; sess
   useEffect(() => {
     if (session === null) setFresh(newSession())
   }, [session])
+  if (info.error && isApiError(info.error, "not_found"))
+    return (
+      <div className="at-page">
+        <Empty whole icon="agents" title={t.agent.goneTitle(agent)} text={t.agent.goneText}>
+          <Button onClick={() => navigate({ to: routes.agents, params: { user } })}>{t.agent.toList}</Button>
+        </Empty>
+      </div>
+    )
   if (info.error)
     return (
       <div className="at-page">

@@ -10,7 +10,7 @@ export function NotFound() {
   usePageTitle(t.notFound.title)
   return (
     <div className="at-page">
-      <Empty icon="search" title={t.notFound.title} text={t.notFound.text}>
+      <Empty whole icon="search" title={t.notFound.title} text={t.notFound.text}>
         <Button onClick={() => navigate({ to: routes.home })}>{t.notFound.home}</Button>
       </Empty>
     </div>

@@ -118,7 +118,7 @@ function AccountMenu({ me, user }: { me: Me; user: string | null }) {
   const signOut = useSignOut()
   const name = me.kind === "admin" ? t.nav.admin : (me.user ?? "")
   return (
-    <Menu position="top-end" withinPortal width={220}>
+    <Menu position="top-end" withinPortal={false} withInitialFocusPlaceholder={false} width={220}>
       <Menu.Target>
         <Button
           className="at-account"

@@ -1,7 +1,7 @@
-import { Button, Menu, ScrollArea, TextInput } from "@mantine/core"
+import { Button, Popover, Text, TextInput } from "@mantine/core"
 import { useDebouncedValue } from "@mantine/hooks"
 import { keepPreviousData, useQuery } from "@tanstack/react-query"
-import { useNavigate } from "@tanstack/react-router"
+import { Link, useNavigate } from "@tanstack/react-router"
 import { useState } from "react"
 import { routes } from "../paths.ts"
 import { someUsersQuery } from "../queries.ts"
@@ -10,53 +10,88 @@ import { Icon } from "../ui/icon.tsx"
 
 /** An administrator moves from one account's pages to another's. */
 export function UserPicker({ current }: { current: string | null }) {
-  const [text, setText] = useState("")
-  const [q] = useDebouncedValue(text.trim(), 150)
   const [opened, setOpened] = useState(false)
-  const navigate = useNavigate()
-  const users = useQuery({ ...someUsersQuery(q), enabled: opened, placeholderData: keepPreviousData })
   if (current === null) return null
-  const open = (user: string) => navigate({ to: routes.agents, params: { user } })
   return (
-    <Menu opened={opened} onChange={setOpened} position="bottom-start" width={220} trapFocus={false}>
-      <Menu.Target>
+    <Popover
+      opened={opened}
+      onChange={setOpened}
+      position="bottom-start"
+      width={240}
+      trapFocus
+      returnFocus
+      withinPortal={false}
+    >
+      <Popover.Target>
         <Button
           className="at-userpicker"
           variant="default"
           justify="space-between"
           rightSection={<Icon name="down" size={14} />}
           aria-label={t.nav.account_of(current)}
+          onClick={() => setOpened((was) => !was)}
         >
           {current}
         </Button>
-      </Menu.Target>
-      <Menu.Dropdown>
-        <TextInput
-          m={4}
-          size="xs"
-          aria-label={t.nav.findUser}
-          placeholder={t.nav.findUser}
-          value={text}
-          onChange={(e) => setText(e.currentTarget.value)}
-          onKeyDown={(e) => {
-            const first = users.data?.users[0]
-            if (e.key !== "Enter" || first === undefined || q !== text.trim()) return
-            e.preventDefault()
-            setOpened(false)
-            void open(first.user)
-          }}
-          data-autofocus
-        />
-        <ScrollArea.Autosize mah={260}>
-          {users.data?.users.map((u) => (
-            <Menu.Item key={u.user} onClick={() => open(u.user)}>
-              {u.user}
-            </Menu.Item>
-          ))}
-          {users.data?.users.length === 0 ? <Menu.Label>{t.admin.noMatch}</Menu.Label> : null}
-          {users.data?.next_cursor ? <Menu.Label>{t.nav.typeForMore}</Menu.Label> : null}
-        </ScrollArea.Autosize>
-      </Menu.Dropdown>
-    </Menu>
+      </Popover.Target>
+      <Popover.Dropdown p={6} aria-label={t.nav.findUser}>
+        <Choice current={current} onClose={() => setOpened(false)} />
+      </Popover.Dropdown>
+    </Popover>
+  )
+}
+
+/** The first users that match; Enter takes the first of them. */
+function Choice({ current, onClose }: { current: string; onClose: () => void }) {
+  const [text, setText] = useState("")
+  const [q] = useDebouncedValue(text.trim(), 150)
+  const navigate = useNavigate()
+  const { data } = useQuery({ ...someUsersQuery(q), placeholderData: keepPreviousData })
+  return (
+    <form
+      onSubmit={(event) => {
+        event.preventDefault()
+        const first = data?.users[0]
+        if (first === undefined || q !== text.trim()) return
+        onClose()
+        void navigate({ to: routes.agents, params: { user: first.user } })
+      }}
+    >
+      <TextInput
+        size="xs"
+        mb={6}
+        aria-label={t.nav.findUser}
+        placeholder={t.nav.findUser}
+        value={text}
+        onChange={(e) => setText(e.currentTarget.value)}
+        autoComplete="off"
+        data-autofocus
+      />
+      <ul className="at-choice-list">
+        {data?.users.map(({ user }) => (
+          <li key={user}>
+            <Link
+              to={routes.agents}
+              params={{ user }}
+              className="at-navlink"
+              aria-current={user === current ? "true" : undefined}
+              onClick={onClose}
+            >
+              <span className="at-ellipsis">{user}</span>
+            </Link>
+          </li>
+        ))}
+      </ul>
+      {data?.users.length === 0 ? <Note text={t.admin.noMatch} /> : null}
+      {data?.next_cursor ? <Note text={t.nav.typeForMore} /> : null}
+    </form>
+  )
+}
+
+function Note({ text }: { text: string }) {
+  return (
+    <Text size="xs" c="dimmed" p={6} role="status">
+      {text}
+    </Text>
   )
 }

@@ -45,9 +45,12 @@ export function Empty({
   title,
   text,
   children,
+  whole = false,
 }: {
   icon: IconName
   title: string
+  /** It is all that the page shows. */
+  whole?: boolean
   text: string
   children?: ReactNode
 }) {
@@ -56,7 +59,7 @@ export function Empty({
       <span className="at-empty-icon">
         <Icon name={icon} size={26} />
       </span>
-      <Title order={2}>{title}</Title>
+      <Title order={whole ? 1 : 2}>{title}</Title>
       <Text c="dimmed" maw={460}>
         {text}
       </Text>
