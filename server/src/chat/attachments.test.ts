@@ -1,9 +1,9 @@
 import assert from "node:assert/strict"
-import { mkdtemp, readdir, rm } from "node:fs/promises"
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { test } from "node:test"
-import { forEachDatabase } from "../../../test/databases.ts"
+import { forEachDatabase, freshSqlite } from "../../../test/databases.ts"
 import { until } from "../../../test/until.ts"
 import { createAttachments } from "./attachments.ts"
 import type { ConversationMessage } from "./content.ts"
@@ -39,6 +39,35 @@ forEachDatabase((_name, open) => {
       await rm(folder, { recursive: true, force: true })
     }
   })
+})
+
+test("what a server wrote and did not live to store is gone after the next start; what is stored or under way stays", async () => {
+  await using db = await freshSqlite()
+  const folder = await mkdtemp(join(tmpdir(), "autonomis-attachments-"))
+  try {
+    const row = { id: "usr_1", name: "ada", email: null, display_name: null, tier: "free", created_at: 0 }
+    const user = { ...row, state: "active" as const, state_reason: null, limits: "{}" }
+    await db.batch([{ query: db.kysely.insertInto("users").values(user) }])
+    const at = join(folder, "users", "usr_1", "attachments")
+    const before = createAttachments(db, folder, () => 0)
+    await db.batch((await before.keep("usr_1", [image("stored")])).steps)
+    await before.keep("usr_1", [image("lost")])
+    await writeFile(join(at, "tmp_1.part"), "half")
+    await mkdir(join(folder, "users", "usr_2"), { recursive: true })
+    assert.equal((await readdir(at)).length, 3)
+
+    const after = createAttachments(db, folder, () => 0)
+    const underWay = await after.keep("usr_1", [image("under way")])
+    await after.sweepLost(new AbortController().signal)
+    assert.equal((await readdir(at)).length, 2)
+    await db.batch(underWay.steps)
+    underWay.done()
+    await after.sweepLost(new AbortController().signal)
+    assert.equal((await readdir(at)).length, 2)
+    assert.deepEqual(await readFile(join(at, HASH_OF_STORED), "utf8"), "stored")
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
 })
 
 /** As it is read back: the hash stays beside the bytes. */

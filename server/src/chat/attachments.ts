@@ -1,5 +1,5 @@
 import { webcrypto } from "node:crypto"
-import { mkdir, open, readFile, rename, rm, unlink } from "node:fs/promises"
+import { mkdir, open, readdir, readFile, rename, rm, unlink } from "node:fs/promises"
 import { join } from "node:path"
 import { sql } from "kysely"
 import type { Database, Step } from "../db/database.ts"
@@ -19,6 +19,8 @@ export interface Attachments {
   read(userId: string, hash: string): Promise<Buffer | null>
   /** Removes those of these hashes that no message of the user names any more. */
   sweep(userId: string, hashes: readonly string[]): Promise<void>
+  /** Removes files that a server wrote which died before it had stored their messages. */
+  sweepLost(signal: AbortSignal): Promise<void>
 }
 
 export interface Kept<M> {
@@ -28,6 +30,8 @@ export interface Kept<M> {
 }
 
 const HASH = /^[0-9a-f]{64}$/
+/** What a file is called until it is whole. */
+const PART = ".part"
 
 export function createAttachments(db: Database, dataDir: string, now: () => number): Attachments {
   const folderOf = (userId: string) => join(dataDir, "users", userId, "attachments")
@@ -52,10 +56,15 @@ export function createAttachments(db: Database, dataDir: string, now: () => numb
     else pinned.set(key, count)
   }
 
+  /** Being written here; no other process writes into the data folder. */
+  const unfinished = new Set<string>()
+
   async function store(userId: string, hash: string, data: Uint8Array): Promise<void> {
     const folder = folderOf(userId)
     await mkdir(folder, { recursive: true, mode: 0o700 })
-    const temporary = join(folder, `${newId("tmp")}.part`)
+    const name = newId("tmp") + PART
+    const temporary = join(folder, name)
+    unfinished.add(name)
     try {
       const file = await open(temporary, "wx", 0o600)
       try {
@@ -68,6 +77,8 @@ export function createAttachments(db: Database, dataDir: string, now: () => numb
     } catch (error) {
       await rm(temporary, { force: true })
       throw error
+    } finally {
+      unfinished.delete(name)
     }
   }
 
@@ -80,6 +91,18 @@ export function createAttachments(db: Database, dataDir: string, now: () => numb
     const query = db.kysely.selectFrom("attachments").select("hash")
     const row = await query.where("user_id", "=", userId).where("hash", "=", hash).executeTakeFirst()
     if (row === undefined) await rm(join(folderOf(userId), hash), { force: true })
+  }
+
+  async function sweepLostOf(userId: string): Promise<void> {
+    const names = await readdir(folderOf(userId)).catch(() => [])
+    if (names.length === 0) return
+    const rows = await db.read.selectFrom("attachments").select("hash").where("user_id", "=", userId).execute()
+    const counted = new Set(rows.map((row) => row.hash))
+    for (const name of names) {
+      if (HASH.test(name)) {
+        if (!counted.has(name)) await inTurn(userId, () => removeUncounted(userId, name))
+      } else if (name.endsWith(PART) && !unfinished.has(name)) await rm(join(folderOf(userId), name), { force: true })
+    }
   }
 
   return {
@@ -130,6 +153,13 @@ export function createAttachments(db: Database, dataDir: string, now: () => numb
     },
 
     read,
+
+    async sweepLost(signal) {
+      for (const userId of await readdir(join(dataDir, "users")).catch(() => [])) {
+        if (signal.aborted) return
+        await sweepLostOf(userId)
+      }
+    },
 
     async sweep(userId, hashes) {
       for (const hash of hashes) {

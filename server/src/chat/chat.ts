@@ -90,6 +90,8 @@ export function createChat(options: ChatOptions): Chat {
   /** Messages enter a session in the order in which they came, whatever had to be done for each before. */
   const arrivals = createKeyedLock()
   let closed = false
+  const stopping = new AbortController()
+  let sweeping: Promise<void> | null = null
 
   const endFromOutside = async (runId: string): Promise<RunEnd | null> => {
     const row = await db.kysely.selectFrom("runs").selectAll().where("id", "=", runId).executeTakeFirst()
@@ -203,7 +205,13 @@ export function createChat(options: ChatOptions): Chat {
       if (submission.session === null) return begin()
       return arrivals.run(`${submission.agent.id}/${submission.session}`, begin)
     },
-    recover: () => recovery.ownEarlier(),
+    async recover() {
+      await recovery.ownEarlier()
+      // Nobody waits for it.
+      sweeping = parts.attachments.sweepLost(stopping.signal).catch((error: unknown) => {
+        log.warn("lost images could not be removed", { error })
+      })
+    },
     close() {
       closed = true
     },
@@ -220,6 +228,8 @@ export function createChat(options: ChatOptions): Chat {
     async [Symbol.asyncDispose]() {
       closed = true
       await stopAll()
+      stopping.abort()
+      await sweeping
       await recovery[Symbol.asyncDispose]()
       await retention[Symbol.asyncDispose]()
       runs.close()
