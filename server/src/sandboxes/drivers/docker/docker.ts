@@ -229,10 +229,15 @@ export function createDockerDriver({ dataDir, log, socket, weakened = {} }: Dock
   const driver: SandboxDriver = {
     name: "docker",
     capabilities: { memoryLimit: true, networkPolicy: true, diskQuota: false, hostFiles: true },
-    async selfTest(signal, again = false) {
-      // Started, or its image made, since it was looked for: no restart is needed.
-      const free = obstructed && !again && (await obstacle(signal)) === null
-      if (report === null || again || (free && obstructed)) {
+    async selfTest(signal, retry = false) {
+      let again = retry
+      // The daemon may have been started, or its image made, since it was looked for: no restart is needed.
+      if (obstructed && !again) {
+        const now = await obstacle(signal)
+        if (now !== null) report = Promise.resolve(unusable(now))
+        else if (obstructed) again = true
+      }
+      if (report === null || again) {
         obstructed = false
         report = test()
       }
