@@ -8,7 +8,7 @@ import {
   rmdirSync,
   writeFileSync,
 } from "node:fs"
-import { join } from "node:path"
+import { basename, dirname, join } from "node:path"
 import { setTimeout as delay } from "node:timers/promises"
 import type { LimitHits, SandboxSpec } from "../driver.ts"
 
@@ -51,20 +51,19 @@ export function openCgroups({ name, root = "/sys/fs/cgroup", own }: CgroupOption
   return openV2(name, root, membership) ?? openV1(name, root, membership)
 }
 
-/** One tree; our own group must hold no process itself before it can hand controllers on. */
+/** One tree. A group that hands controllers on holds no process itself, so those of ours move to a leaf first. */
 function openV2(name: string, root: string, membership: string): Cgroups | null {
-  const controllers = (read(join(root, "cgroup.controllers")) ?? "").split(/\s+/).filter((one) => one in HOLDS)
-  const path = /^0::(.*)$/m.exec(membership)?.[1]
-  if (!controllers.includes("memory") || path === undefined) return null
-  const here = join(root, path)
+  const found = /^0::(.*)$/m.exec(membership)?.[1]
+  if (found === undefined) return null
+  // Where an earlier opening has moved us to.
+  const here = join(root, basename(found) === OWN_LEAF ? dirname(found) : found)
+  // Those that were handed on to us, which may be fewer than the machine's.
+  const controllers = (read(join(here, "cgroup.controllers")) ?? "").split(/\s+/).filter((one) => one in HOLDS)
+  if (!controllers.includes("memory")) return null
   const base = join(here, name)
   try {
-    if (path !== "/") {
-      mkdirSync(join(here, "server"), { recursive: true })
-      for (const pid of (read(join(here, "cgroup.procs")) ?? "").split("\n").filter(Boolean)) {
-        writeFileSync(join(here, "server", "cgroup.procs"), pid)
-      }
-    }
+    // Only the machine's own root is without a type, and may hold both; a container's root is an ordinary group.
+    if (existsSync(join(here, "cgroup.type"))) moveToLeaf(here)
     const enable = controllers.map((one) => `+${one}`).join(" ")
     writeFileSync(join(here, "cgroup.subtree_control"), enable)
     mkdirSync(base, { recursive: true })
@@ -72,14 +71,24 @@ function openV2(name: string, root: string, membership: string): Cgroups | null 
   } catch {
     return null
   }
-  return make("v2", controllers, [base], (dirs, limits) => {
-    const [dir = base] = dirs
+  return make("v2", controllers, [base], ([dir = base], limits) => {
     put(dir, "memory.max", limits.memoryBytes)
-    put(dir, "memory.swap.max", 0)
-    put(dir, "pids.max", limits.pids)
+    tryPut(dir, "memory.swap.max", 0)
+    if (controllers.includes("pids")) put(dir, "pids.max", limits.pids)
+    if (!controllers.includes("cpu")) return
     put(dir, "cpu.max", `${Math.round(limits.cpus * CPU_PERIOD_US)} ${CPU_PERIOD_US}`)
     put(dir, "cpu.weight", 100)
   })
+}
+
+const OWN_LEAF = "autonomis-server"
+
+function moveToLeaf(here: string): void {
+  mkdirSync(join(here, OWN_LEAF), { recursive: true })
+  for (const pid of (read(join(here, "cgroup.procs")) ?? "").split("\n").filter(Boolean)) {
+    // One that has ended meanwhile is not in the way; one that stays makes the next step fail.
+    tryPut(join(here, OWN_LEAF), "cgroup.procs", pid)
+  }
 }
 
 /** A tree for each controller; those we may write in are used. */
