@@ -94,7 +94,7 @@ export function createBubblewrapDriver(options: BubblewrapOptions): SandboxDrive
   }
 
   async function prepareImages({ place }: HostView, users: string): Promise<Pick<Ground, "images" | "noImages">> {
-    if (place === null) return { images: null, noImages: "only root can mount" }
+    if (place === null) return { images: null, noImages: ownUids ? "mounts are forbidden" : "only root can mount" }
     const { lingerMs } = options
     const make = diskQuota !== "watch"
     const noImages = make ? await tryDiskImage(join(dataDir, "sandbox"), place) : "AUTONOMIS_DISK_QUOTA is watch"

@@ -23,7 +23,7 @@ export interface HostViewOptions {
   needed: string[]
   /** Whether each sandbox has a uid of its own, which needs root. */
   ownUids: boolean
-  /** File systems are to be mounted there, which needs root. */
+  /** File systems shall be mounted there, where this process may mount any. */
   mounts?: boolean
 }
 
@@ -45,8 +45,8 @@ export async function openHostView({ needed, ownUids, mounts = false }: HostView
   }
   if (!ownUids) return host
   const passable = (await Promise.all(needed.map(everyoneMayPass))).every(Boolean)
-  if (passable && !mounts) return host
-  return openPrivateView(needed)
+  if (!passable) return openPrivateView(needed)
+  return mounts ? openPrivateView(needed).catch(() => host) : host
 }
 
 function direct([command = "", ...args]: string[], uid: number | null) {
@@ -89,7 +89,9 @@ async function openPrivateView(needed: string[]): Promise<HostView> {
   const ended = once(holder, "close")
   const ready = await Promise.race([once(holder.stdout, "data").then(() => true), ended.then(() => false)])
   if (!ready || holder.pid === undefined)
-    throw new Error(`the private mount namespace could not be made: ${complaint.trim()}`)
+    throw new Error(
+      `the data folder lies where only root may pass, and showing it elsewhere failed (${complaint.trim()}); move it with AUTONOMIS_DATA_DIR to where every user may pass the folders above, or allow mounts`,
+    )
   const namespace = `/proc/${holder.pid}/ns/mnt`
   await access(namespace, constants.R_OK)
   return {

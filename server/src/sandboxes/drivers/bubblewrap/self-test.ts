@@ -136,8 +136,9 @@ function judge(output: string, why: string, ownUids: boolean, promised: string[]
 }
 
 function cureFor(why: string): string {
-  if (/No permissions|Operation not permitted|ENOSPC|No space left|unshare|namespace/i.test(why)) {
-    return "allow user namespaces (`sysctl kernel.unprivileged_userns_clone=1 user.max_user_namespaces=15000`), or in a container start it with `--security-opt seccomp=unconfined --security-opt systempaths=unconfined`"
-  }
+  if (/mount proc/i.test(why))
+    return "parts of `/proc` are hidden in this container: start it with `--security-opt systempaths=unconfined`"
+  if (/No permissions|Operation not permitted|ENOSPC|No space left|unshare|namespace|uid map/i.test(why))
+    return "allow user namespaces (`sysctl kernel.unprivileged_userns_clone=1 user.max_user_namespaces=15000`, on Ubuntu also `kernel.apparmor_restrict_unprivileged_userns=0`), or in a container start it with `--security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined`"
   return "the server's log has more"
 }
