@@ -7,6 +7,8 @@ import { until } from "../../../test/until.ts"
 import { AppError } from "../lib/errors.ts"
 import { assistant, held, openBench, says, succeeded } from "./test-kit.ts"
 
+const ORIGIN = { actor: "user:ada", ip: null, requestId: "req_1" }
+
 forEachDatabase((_name, open) => {
   test("without a session the model gets exactly the messages, and nothing is kept of them", async () => {
     await using db = await open()
@@ -158,11 +160,11 @@ forEachDatabase((_name, open) => {
     const run = await chat.submit(bench.say("four", { session: "s" }))
     const { messages } = await chat.sessions.read(user.id, agent, "s", { limit: 50 })
     const second = messages[2]?.id ?? ""
-    await assert.rejects(chat.sessions.delete(user.id, agent, "s"), { code: "conflict" })
-    await assert.rejects(chat.sessions.cut(user.id, agent, "s", second), { code: "conflict" })
+    await assert.rejects(chat.sessions.delete(user, agent, "s", ORIGIN), { code: "conflict" })
+    await assert.rejects(chat.sessions.cut(user, agent, "s", second, ORIGIN), { code: "conflict" })
     under.release()
     await run.ended
-    await chat.sessions.cut(user.id, agent, "s", second)
+    await chat.sessions.cut(user, agent, "s", second, ORIGIN)
     const left = await chat.sessions.read(user.id, agent, "s", { limit: 50 })
     assert.deepEqual(
       left.messages.map(({ content }) => content),
@@ -173,7 +175,7 @@ forEachDatabase((_name, open) => {
       bench.runtime.specs.at(-1)?.history.map(({ seq }) => seq),
       [1, 2, 3],
     )
-    await chat.sessions.delete(user.id, agent, "s")
+    await chat.sessions.delete(user, agent, "s", ORIGIN)
     await assert.rejects(chat.sessions.read(user.id, agent, "s", { limit: 50 }), { code: "not_found" })
     await assert.rejects(chat.runs.get(user.id, agent, run.id), { code: "not_found" })
   })
@@ -187,7 +189,7 @@ forEachDatabase((_name, open) => {
     await assert.rejects(mine.chat.runs.get(other.user.id, other.agent, run.id), { code: "not_found" })
     await assert.rejects(mine.chat.runs.cancel(mine.user.id, other.agent, run.id), { code: "not_found" })
     await assert.rejects(mine.chat.sessions.read(other.user.id, other.agent, "s", { limit: 1 }), { code: "not_found" })
-    await assert.rejects(mine.chat.sessions.delete(other.user.id, other.agent, "s"), { code: "not_found" })
+    await assert.rejects(mine.chat.sessions.delete(other.user, other.agent, "s", ORIGIN), { code: "not_found" })
   })
 
   test("a suspended account, a deleted agent, a paused platform and a stopping server start nothing", async () => {

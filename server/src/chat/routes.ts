@@ -77,12 +77,12 @@ export function chatRoutes(chat: Chat): Route[] {
 
     endpoint(at.sessions, ({ user, agent, query }) => chat.sessions.list(user.id, agent, query)),
     endpoint(at.session, ({ user, agent, params, query }) => chat.sessions.read(user.id, agent, params.session, query)),
-    endpoint(at.deleteSession, async ({ user, agent, params }) => {
-      await chat.sessions.delete(user.id, agent, params.session)
+    endpoint(at.deleteSession, async ({ user, agent, params, origin }) => {
+      await chat.sessions.delete(user, agent, params.session, origin)
       return undefined
     }),
-    endpoint(at.cutSession, async ({ user, agent, params }) => {
-      await chat.sessions.cut(user.id, agent, params.session, params.id)
+    endpoint(at.cutSession, async ({ user, agent, params, origin }) => {
+      await chat.sessions.cut(user, agent, params.session, params.id, origin)
       return undefined
     }),
     endpoint(at.sessionImage, async ({ user, agent, params, request, reply }) => {

@@ -1,5 +1,6 @@
 import type { Session, SessionMessage, ToolCall } from "@autonomis/contract/chat.ts"
-import type { AgentRef } from "../http/endpoint.ts"
+import { auditStep } from "../audit/audit.ts"
+import type { AgentRef, Origin, UserRef } from "../http/endpoint.ts"
 import { iso } from "../lib/clock.ts"
 import { decodeCursor, encodeCursor, page } from "../lib/cursor.ts"
 import { AppError } from "../lib/errors.ts"
@@ -13,6 +14,8 @@ interface PageQuery {
   limit: number
   cursor?: string | undefined
 }
+
+type UserName = Pick<UserRef, "id" | "name">
 
 export interface Sessions {
   /** The last used first. */
@@ -33,9 +36,9 @@ export interface Sessions {
     hash: string,
   ): Promise<{ mimeType: string; data: Buffer }>
   /** With its messages, the runs that they came from, and the images that nothing else names. 409 while a run is under way. */
-  delete(userId: string, agent: AgentRef, name: string): Promise<void>
+  delete(user: UserName, agent: AgentRef, name: string, origin: Origin): Promise<void>
   /** A message and all after it. 409 while a run is under way. */
-  cut(userId: string, agent: AgentRef, name: string, messageId: string): Promise<void>
+  cut(user: UserName, agent: AgentRef, name: string, messageId: string, origin: Origin): Promise<void>
 }
 
 const ROWS_AT_ONCE = 200
@@ -50,6 +53,11 @@ export function createSessions({ db, sessions, runs, attachments, clock }: ChatP
     return row
   }
   const busy = () => new AppError("conflict", "a run is under way in this session: cancel it or wait for its end")
+
+  function audit(origin: Origin, user: UserName, agent: AgentRef, action: string, what: string) {
+    const target = `session:${user.name}/${agent.name}/${what}`
+    return auditStep(db, origin, { userId: user.id, action, target }, clock.now())
+  }
 
   /** Hashes of images in messages from a place on. */
   async function imagesFrom(sessionId: string, seq: number): Promise<string[]> {
@@ -117,7 +125,8 @@ export function createSessions({ db, sessions, runs, attachments, clock }: ChatP
       return { mimeType: named.mime_type, data }
     },
 
-    async delete(userId, agent, name) {
+    async delete(user, agent, name, origin) {
+      const userId = user.id
       const session = await find(userId, agent, name)
       const images = await imagesFrom(session.id, 0)
       const ofSession = db.kysely.selectFrom("runs").select("id").where("session_id", "=", session.id)
@@ -129,12 +138,14 @@ export function createSessions({ db, sessions, runs, attachments, clock }: ChatP
           { query: db.kysely.deleteFrom("runs").where("session_id", "=", session.id) },
           { query: db.kysely.deleteFrom("messages").where("session_id", "=", session.id) },
           { query: db.kysely.deleteFrom("sessions").where("id", "=", session.id) },
+          audit(origin, user, agent, "sessions.delete", name),
         ]),
       )
       await attachments.sweep(userId, images)
     },
 
-    async cut(userId, agent, name, messageId) {
+    async cut(user, agent, name, messageId, origin) {
+      const userId = user.id
       const session = await find(userId, agent, name)
       const row = await db.read
         .selectFrom("messages")
@@ -168,6 +179,7 @@ export function createSessions({ db, sessions, runs, attachments, clock }: ChatP
               })
               .where("id", "=", session.id),
           },
+          audit(origin, user, agent, "sessions.cut", `${name}/${messageId}`),
         ]),
       )
       await attachments.sweep(userId, images)

@@ -45,10 +45,10 @@ export interface Keys extends AsyncDisposable {
   rotate(owner: Owner, graceMs: number): { key: string; steps: Step[] }
   revokeUser(userId: string): Step
   revokeAgent(userId: string, agentId: string): Step
-  /** One key by its hash, with what was opened with it (signing out). */
-  revoke(userId: string | null, hash: string): Promise<void>
+  /** One key by its hash, with what was opened with it (signing out). `also` goes into the batch. */
+  revoke(userId: string | null, hash: string, also?: readonly Step[]): Promise<void>
   /** Every sign-in of an account (null: the administrator's). */
-  revokeCookies(userId: string | null, agentId: string | null): Promise<void>
+  revokeCookies(userId: string | null, agentId: string | null, also?: readonly Step[]): Promise<void>
   /** Spends a one-time link; null when it was spent, ended or never was. */
   redeemLink(token: string): Promise<{ userId: string | null; agentId: string | null } | null>
   /**
@@ -148,11 +148,11 @@ export function createKeys({ db, clock, plans, log, heard }: KeysOptions): Keys 
     },
     revokeUser: (userId) => store.ofUser(userId),
     revokeAgent: (userId, agentId) => store.ofAgent(userId, agentId),
-    async revoke(userId, hash) {
-      await keys.commit(userId, store.revokeOne(hash))
+    async revoke(userId, hash, also = []) {
+      await keys.commit(userId, [...store.revokeOne(hash), ...also])
     },
-    async revokeCookies(userId, agentId) {
-      await keys.commit(userId, store.revoke({ kind: "cookie", userId, agentId }))
+    async revokeCookies(userId, agentId, also = []) {
+      await keys.commit(userId, [...store.revoke({ kind: "cookie", userId, agentId }), ...also])
     },
     async redeemLink(token) {
       if (!isWellFormedKey(token)) return null

@@ -47,6 +47,16 @@ export function createSignIn({ db, keys, clock }: { db: Database; keys: Keys; cl
   const audit = (origin: Origin, userId: string | null, action: string, target: string) =>
     auditStep(db, origin, { userId, action, target }, clock.now())
 
+  /** As the audit names an account: `user:ada`, `agent:ada/manager`, `admin`. */
+  async function nameOf({ userId, agentId }: Account): Promise<string> {
+    if (userId === null) return "admin"
+    const user = await db.read.selectFrom("users").select("name").where("id", "=", userId).executeTakeFirst()
+    const name = user?.name ?? userId
+    if (agentId === null) return `user:${name}`
+    const agent = await db.read.selectFrom("agents").select("name").where("id", "=", agentId).executeTakeFirst()
+    return `agent:${name}/${agent?.name ?? agentId}`
+  }
+
   async function open(account: Account, parentHash: string | null, lastsMs: number, origin: Origin, action: string) {
     const { userId, agentId, impersonatedBy } = account
     const options: NewKeyOptions = {
@@ -58,7 +68,7 @@ export function createSignIn({ db, keys, clock }: { db: Database; keys: Keys; cl
       impersonatedBy,
     }
     const { key, step } = keys.issue(options)
-    await keys.commit(userId, [step, audit(origin, userId, action, targetOf(account))])
+    await keys.commit(userId, [step, audit(origin, userId, action, await nameOf(account))])
     return { cookie: key, maxAgeSeconds: Math.floor(lastsMs / 1000) }
   }
 
@@ -72,14 +82,20 @@ export function createSignIn({ db, keys, clock }: { db: Database; keys: Keys; cl
     async withKey(key, origin) {
       const principal = await keys.authenticate(key, "api")
       if (principal === null) return null
-      const as = { ...origin, actor: targetOf(principal) }
+      const as = { ...origin, actor: await nameOf(principal) }
       return await open(principal, principal.keyHash, SIGN_IN_SECONDS * 1000, as, "session.create")
     },
     async withLink(token, origin) {
       const account = await keys.redeemLink(token)
       if (account === null) return null
       const whole = { ...account, impersonatedBy: null }
-      return await open(whole, null, SIGN_IN_SECONDS * 1000, { ...origin, actor: targetOf(whole) }, "session.create")
+      return await open(
+        whole,
+        null,
+        SIGN_IN_SECONDS * 1000,
+        { ...origin, actor: await nameOf(whole) },
+        "session.create",
+      )
     },
     async link(user, principal, origin) {
       const expiresAt = clock.now() + LINK_MS
@@ -106,22 +122,22 @@ export function createSignIn({ db, keys, clock }: { db: Database; keys: Keys; cl
       if (kept === null || (await keptAdmin(kept)) === null) return null
       const looking = now === null ? null : await keys.authenticate(now, "api")
       if (looking !== null && looking.impersonatedBy !== null) {
-        await keys.revoke(looking.userId, looking.keyHash)
-        await db.batch([audit({ ...origin, actor: "admin" }, looking.userId, "session.return", targetOf(looking))])
+        const as = { ...origin, actor: "admin" }
+        const step = audit(as, looking.userId, "session.return", await nameOf(looking))
+        await keys.revoke(looking.userId, looking.keyHash, [step])
       }
       return { cookie: kept, maxAgeSeconds: SIGN_IN_SECONDS }
     },
     async signOut(principal, everywhere, kept, origin) {
       const { userId, agentId, keyHash, impersonatedBy } = principal
+      const name = await nameOf(principal)
+      const as = { ...origin, actor: impersonatedBy === null ? name : `${impersonatedBy} as ${name}` }
+      const step = audit(as, userId, "session.delete", name)
       // Who only looks at an account does not sign its owner out.
-      if (everywhere && impersonatedBy === null) await keys.revokeCookies(userId, agentId)
-      else await keys.revoke(userId, keyHash)
+      if (everywhere && impersonatedBy === null) await keys.revokeCookies(userId, agentId, [step])
+      else await keys.revoke(userId, keyHash, [step])
       const admin = impersonatedBy === null ? null : await keptAdmin(kept)
       if (admin !== null) await (everywhere ? keys.revokeCookies(null, null) : keys.revoke(null, admin.keyHash))
-      await db.batch([audit(origin, userId, "session.delete", targetOf(principal))])
     },
   }
 }
-
-const targetOf = ({ userId, agentId }: Account): string =>
-  agentId !== null ? `agent:${agentId}` : userId !== null ? `user:${userId}` : "admin"
