@@ -50,5 +50,6 @@ export function table(rows: readonly Row[]): string {
 }
 
 function number(value: number): string {
+  if (Number.isNaN(value)) return "–"
   return Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(2)
 }

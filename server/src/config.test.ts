@@ -52,6 +52,7 @@ describe("a value that cannot be used stops the start with one sentence that nam
     ["DATABASE_URL", "autonomis.db"],
     ["AUTONOMIS_SANDBOX", "chroot"],
     ["AUTONOMIS_SANDBOX", "kubernetes"],
+    ["DOCKER_HOST", "tcp://10.0.0.1:2375", { AUTONOMIS_SANDBOX: "docker" }],
     ["AUTONOMIS_SANDBOX_IDLE_SECONDS", "0"],
     ["AUTONOMIS_WORKERS", "0"],
     ["AUTONOMIS_DEFAULT_MODEL", "gpt-5"],
@@ -97,6 +98,13 @@ test("no message repeats a secret", () => {
   for (const name of ["AUTONOMIS_ADMIN_KEY", "AUTONOMIS_MASTER_KEY", "DATABASE_URL"]) {
     assert.doesNotMatch(thrownBy(() => readConfig({ [name]: "s3cr et" }, "/")).message, /s3cr/)
   }
+})
+
+test("the Docker daemon is where Docker's own tools find it; who does not use it may set that as they like", () => {
+  const socketFor = (env: Record<string, string>) => readConfig(env, "/").config.dockerSocket
+  assert.equal(socketFor({ AUTONOMIS_SANDBOX: "docker" }), "/var/run/docker.sock")
+  assert.equal(socketFor({ AUTONOMIS_SANDBOX: "docker", DOCKER_HOST: "unix:///run/d.sock" }), "/run/d.sock")
+  assert.equal(socketFor({ DOCKER_HOST: "tcp://10.0.0.1:2375" }), "/var/run/docker.sock")
 })
 
 test("an empty variable counts as unset", () => {
