@@ -36,6 +36,8 @@ interface Ada {
   internet: Internet
   configure(patch: object): Promise<{ status: number; body: { code?: string; config: { network: string } } }>
   bash(command: string): Promise<string>
+  /** What was told of refused connections. */
+  notes: string[]
 }
 
 /** The server as `npm start` runs it, with its own name service and judgement of addresses, and an agent of one user. */
@@ -62,15 +64,18 @@ async function withAgent(tier: string, use: (ada: Ada) => Promise<void>): Promis
     await server.call("POST", "/users/ada/agents", { name: "manager" }, key)
     const put = await server.call("PUT", CERTIFICATE, Buffer.from(internet.certificate), key)
     assert.equal(put.status, 201, JSON.stringify(put.body))
+    const notes: string[] = []
     await use({
-      ...{ server, internet },
+      ...{ server, internet, notes },
       configure: (patch) => server.call("PATCH", "/users/ada/agents/manager/config", patch, key),
       async bash(command) {
         const content = `/tool bash ${JSON.stringify({ command: `${command}; true` })}`
         const messages = [{ role: "user", content }]
         const { status, body } = await server.call("POST", "/users/ada/agents/manager/chat", { messages }, key)
         assert.equal(status, 200, JSON.stringify(body))
-        return body.tool_calls[0].result
+        const [{ result }] = body.tool_calls
+        notes.push(...(result.match(/^\[network: .*\]$/gm) ?? []))
+        return result.replace(/\n\[network: [^\n]*\]\n?/g, "")
       },
     })
   } finally {
@@ -150,7 +155,7 @@ test("nothing of this machine, of private networks, of the cloud or of the serve
   }))
 
 test("the plan's and the agent's domains are kept to, and a change counts from the next command on, in the same sandbox", () =>
-  withAgent("pro", async ({ server, configure, bash }) => {
+  withAgent("pro", async ({ server, configure, bash, notes }) => {
     await configure({ network: "egress" })
     await bash("sleep 1000 > /dev/null 2>&1 & echo $! > pid")
     const all = ["code", "pkg.code", "banned", "other"].map((name) => codeOf(`https://${name}.example/`)).join("; ")
@@ -162,6 +167,7 @@ test("the plan's and the agent's domains are kept to, and a change counts from t
     assert.equal(await bash(all), `${shut} ${open} ${shut} ${shut} `)
     // No list was worth a new sandbox: what ran in the background still does.
     assert.equal(await bash("kill -0 $(cat pid) && echo same"), "same\n")
+    assert.equal(notes[0], "[network: refused banned.example:443: banned.example is denied by policy]")
     const refusal = /^network: banned\.example:443: refused.*: banned\.example is denied by policy$/
     await until(async () => {
       const { logs } = (await server.call("GET", "/users/ada/logs?agent=manager")).body

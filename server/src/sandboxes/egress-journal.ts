@@ -37,16 +37,27 @@ export interface EgressJournal extends AsyncDisposable {
   moved(owner: EgressOwner, destination: string, address: string, bytes: { out: number; in: number }): void
   /** Since the start. */
   counts(): EgressCounts
+  /** Of one sandbox: how often it was refused so far, and the last of these in words. */
+  refusals(id: string): Refusals
+}
+
+export interface Refusals {
+  count: number
+  last: readonly string[]
 }
 
 const EVERY_MS = 1000
 /** Of one sandbox in one report; what goes further is one record together. */
 const MAX_DESTINATIONS = 30
+const LAST_REFUSALS = 3
+/** Sandboxes of which the last refusals are known; those refused longest ago are forgotten. */
+const MAX_REFUSED = 1000
 const OTHERS = "(other destinations)"
 
 export function createEgressJournal(report: EgressReport, log: Logger): EgressJournal {
   const totals: EgressCounts = { connections: 0, refused: 0, bytesOut: 0, bytesIn: 0 }
   let waiting = new Map<string, { owner: EgressOwner; records: Map<string, EgressRecord> }>()
+  const refusals = new Map<string, Refusals>()
   let timer: NodeJS.Timeout | null = null
   let reporting: Promise<unknown> = Promise.resolve()
 
@@ -86,6 +97,10 @@ export function createEgressJournal(report: EgressReport, log: Logger): EgressJo
       const record = recordOf(owner, destination, null)
       record.refused++
       record.reason = reason
+      const { count, last } = refusals.get(owner.id) ?? { count: 0, last: [] }
+      refusals.delete(owner.id)
+      refusals.set(owner.id, { count: count + 1, last: [...last, `${destination}: ${reason}`].slice(-LAST_REFUSALS) })
+      if (refusals.size > MAX_REFUSED) refusals.delete(refusals.keys().next().value ?? "")
     },
     moved(owner, destination, address, bytes) {
       totals.bytesOut += bytes.out
@@ -95,6 +110,7 @@ export function createEgressJournal(report: EgressReport, log: Logger): EgressJo
       record.bytesIn += bytes.in
     },
     counts: () => ({ ...totals }),
+    refusals: (id) => refusals.get(id) ?? { count: 0, last: [] },
     async [Symbol.asyncDispose]() {
       flush()
       await reporting

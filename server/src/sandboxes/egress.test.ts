@@ -17,16 +17,23 @@ const test = (name: string, run: () => Promise<void>) => void (inOwnNetwork && i
 if (!inOwnNetwork)
   inAnyNetwork("the way outwards, in a network of the test's own", () => runInOwnNetwork(import.meta.filename))
 
-const secrets = async () => ({ env: {}, redactor: createRedactor([]) })
+const secrets = async () => ({
+  env: {},
+  redactor: createRedactor([{ name: "TOKEN", value: "a-very-secret-value" }]),
+})
 
 interface Inside {
   bash(command: string, stdin?: string): Promise<string>
+  /** The same with what is told of refusals. */
+  whole(command: string): Promise<string>
   port: number
   asked: string[]
   /** What the one server was asked for. */
   seen: string[]
   counts(): { connections: number; refused: number; bytesIn: number; bytesOut: number }
 }
+
+const withoutNotes = (output: string) => output.replace(/\n\[network: [^\n]*\]\n/g, "")
 
 /** A sandbox whose internet is one server on this machine's loopback, reached under the names that the test gives it. */
 async function withInternet(
@@ -69,14 +76,16 @@ async function withInternet(
     },
   })
   const hands = sandboxes.hands(specOf({ network: "egress", ...changes }), { secrets })
+  const inside = async (command: string, stdin?: string) =>
+    (await hands.exec({ command, ...(stdin === undefined ? {} : { stdin }) }, () => {}, anySignal())).output
   try {
     await use({
       port,
       asked,
       seen,
       counts: () => sandboxes.status().egress,
-      bash: async (command, stdin) =>
-        (await hands.exec({ command, ...(stdin === undefined ? {} : { stdin }) }, () => {}, anySignal())).output,
+      bash: async (command, stdin) => withoutNotes(await inside(command, stdin)),
+      whole: inside,
     })
   } finally {
     web.closeAllConnections()
@@ -294,6 +303,42 @@ test("what went where is reported by destination: connections, refusals with the
   const ofPort25 = reported.find(({ destination }) => destination === "site.test:25")
   assert.match(ofPort25?.reason ?? "", /port 25 may not be reached/)
   assert.ok(!JSON.stringify(reported).includes("a-secret"))
+})
+
+test("why a connection was refused is told with the command that tried, masked and in printable signs", () => {
+  const names = { "site.test": ["127.0.0.1"] }
+  const policies = async () => [{ allow: null, deny: ["denied.test"] }]
+  return withInternet(names, { policies }, {}, async ({ whole, port }) => {
+    assert.equal(
+      await whole(`curl -s https://denied.test/ || echo failed $?`),
+      "failed 56\n\n[network: refused denied.test:443: port 443 may not be reached (allowed: PORT)]\n".replace(
+        "PORT",
+        `${port}`,
+      ),
+    )
+    assert.equal(
+      await whole(`curl -s -o /dev/null http://denied.test:${port}/`),
+      `\n[network: refused denied.test:${port}: denied.test is denied by policy]\n`,
+    )
+    assert.equal(await whole(`curl -s http://site.test:${port}/`), "GET site.test /")
+    assert.match(
+      await whole(`curl -s http://a-very-secret-value.denied.test:${port}/ -o /dev/null`),
+      /^\n\[network: refused \[secret TOKEN\]\.denied\.test:\d+: \[secret TOKEN\]\.denied\.test is denied by policy\]\n$/,
+    )
+    const many = await whole(`for i in 1 2 3 4 5; do curl -s -o /dev/null http://d$i.denied.test:${port}/; done`)
+    assert.match(many, /5 connections were refused, the last of them/)
+    assert.equal(many.match(/network: refused/g)?.length, 3)
+    assert.match(
+      await whole(
+        `printf 'CONNECT \\033[31m\\377.test:${port} HTTP/1.1\\r\\n\\r\\n' > /dev/tcp/127.0.0.1/3128; sleep 0.3`,
+      ),
+      /^(\n\[network: refused [\x20-\x7e]+\]\n)?$/,
+    )
+    assert.match(
+      await whole(`python3 -c "import urllib.request as u; u.urlopen('https://denied.test:${port}')" 2>&1 | tail -1`),
+      /Tunnel connection failed: 403 denied\.test is denied by policy/,
+    )
+  })
 })
 
 test("what is no proxy request is refused, and a flood of connections is held to its number", () =>

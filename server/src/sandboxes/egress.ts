@@ -1,7 +1,13 @@
 import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from "node:http"
 import { type Duplex, pipeline } from "node:stream"
 import { AppError, messageOf } from "../lib/errors.ts"
-import { createEgressJournal, type EgressCounts, type EgressOwner, type EgressReport } from "./egress-journal.ts"
+import {
+  createEgressJournal,
+  type EgressCounts,
+  type EgressOwner,
+  type EgressReport,
+  type Refusals,
+} from "./egress-journal.ts"
 import { createReach, type ReachOptions } from "./egress-reach.ts"
 
 export interface EgressOptions extends ReachOptions {
@@ -15,6 +21,8 @@ export interface Egress extends AsyncDisposable {
   serve(owner: EgressOwner, stream: Duplex): void
   /** Since the start. */
   counts(): EgressCounts
+  /** Of one sandbox, so that its model can be told. */
+  refusals(id: string): Refusals
 }
 
 /** Headers that concern one hop only. */
@@ -53,7 +61,7 @@ export function createEgress(options: EgressOptions): Egress {
   function refusal(owner: EgressOwner, host: string, error: unknown): { status: number; message: string } {
     if (!(error instanceof AppError))
       log.warn("a sandbox's connection failed", { agent: owner.id, error: messageOf(error) })
-    const message = error instanceof AppError ? error.message : "the destination could not be reached"
+    const message = shown(error instanceof AppError ? error.message : "the destination could not be reached")
     journal.refused(owner, shown(host), message)
     return { status: error instanceof AppError && error.code === "forbidden" ? 403 : 502, message }
   }
@@ -71,9 +79,8 @@ export function createEgress(options: EgressOptions): Egress {
       pipeline(socket, stream, () => {})
     } catch (error) {
       const { status, message } = refusal(owner, target?.[0] ?? "CONNECT", error)
-      stream.end(
-        `HTTP/1.1 ${status} ${status === 403 ? "Forbidden" : "Bad Gateway"}\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n${message}\n`,
-      )
+      // Many clients show the status line's words alone.
+      stream.end(`HTTP/1.1 ${status} ${message}\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n${message}\n`)
     }
   }
 
@@ -124,6 +131,7 @@ export function createEgress(options: EgressOptions): Egress {
       server.emit("connection", connection)
     },
     counts: journal.counts,
+    refusals: journal.refusals,
     async [Symbol.asyncDispose]() {
       for (const stream of open) stream.destroy()
       await reach[Symbol.asyncDispose]()
@@ -132,7 +140,7 @@ export function createEgress(options: EgressOptions): Egress {
   }
 }
 
-const shown = (host: string) => host.slice(0, 300).replace(/[^\x21-\x7e]/g, "?")
+const shown = (text: string) => text.slice(0, 300).replace(/[^\x20-\x7e]/g, "?")
 
 function absolute(target: string): URL {
   const url = URL.canParse(target) ? new URL(target) : null

@@ -2,6 +2,7 @@ import { DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS } from "@autonomis/guest/protocol.ts
 import type { Redactor } from "../lib/redact.ts"
 import { type ExecRequest, type ExecResult, type Hands, HandsError, type HandsFile } from "../runtime/hands.ts"
 import type { LimitHits, SandboxSpec } from "./driver.ts"
+import type { Refusals } from "./egress-journal.ts"
 import type { FairGate } from "./fair-gate.ts"
 import type { ExecAnswer } from "./guest-answers.ts"
 import { MAX_READ_BYTES } from "./guest-client.ts"
@@ -26,6 +27,8 @@ export interface HandsTools {
   commands: FairGate
   /** The disk is nearly full: nothing is begun that may write. */
   diskIsLow(): Promise<boolean>
+  /** Connections outwards that were refused so far. */
+  refusals(id: string): Refusals
   /** A name for an output file; later ones sort after earlier ones. */
   nextOutputId(): string
 }
@@ -48,7 +51,7 @@ const MAX_COMMAND_BYTES = 1024 * 1024
 export function createHands(
   spec: SandboxSpec,
   { secrets }: HandsOptions,
-  { pool, commands, diskIsLow, nextOutputId }: HandsTools,
+  { pool, commands, diskIsLow, refusals, nextOutputId }: HandsTools,
 ): Hands {
   async function withGuest<T>(
     signal: AbortSignal,
@@ -88,6 +91,7 @@ export function createHands(
   ): Promise<ExecResult> {
     const startMs = performance.now()
     const before = guest.hits()
+    const { count: refusedBefore } = refusals(spec.id)
     const timeoutMs = Math.min(Math.max(1, request.timeoutMs ?? DEFAULT_TIMEOUT_MS), MAX_TIMEOUT_MS)
     const path = `${OUTPUT_FOLDER}/${nextOutputId()}.log`
     const output = { path, keepBytes: HEAD_CHARS + TAIL_CHARS, fileBytes: MAX_FILE_BYTES, sendBytes: MAX_SENT_BYTES }
@@ -107,6 +111,7 @@ export function createHands(
     if (killed === null && (await guest.isFull()))
       notes.push(`the disk is full: ${storageLimit(spec)}; delete files to go on`)
     for (const note of notes) sink.note(note)
+    for (const note of refusedInWords(refusals(spec.id), refusedBefore)) sink.note(redactor.text(note))
     const kept = sink.end()
     const fullOutputPath = answer.outputFile && kept.cut ? `/work/${path}` : null
     return {
@@ -196,6 +201,14 @@ function createSink(redactor: Redactor, onOutput: (chunk: string) => void) {
       return kept
     },
   }
+}
+
+/** What a command's own words often hide: why its connections were refused. */
+function refusedInWords({ count, last }: Refusals, before: number): string[] {
+  const news = count - before
+  if (news <= 0) return []
+  const told = [...new Set(last.slice(-news))].map((one) => `network: refused ${one}`)
+  return news > last.length ? [`network: ${news} connections were refused, the last of them:`, ...told] : told
 }
 
 type Hits = LimitHits & { storage: number }

@@ -118,7 +118,13 @@ export function createSandboxes(options: SandboxesOptions): Sandboxes {
     log,
     sandboxes: pool.watched,
   })
-  const tools = { pool, commands, diskIsLow: disk.isLow, nextOutputId: () => newId("out", now()) }
+  const tools = {
+    pool,
+    commands,
+    diskIsLow: disk.isLow,
+    refusals: egress.refusals,
+    nextOutputId: () => newId("out", now()),
+  }
   /** Agents and users that were deleted: no late call may make their folders again. */
   const gone = new Set<string>()
 
