@@ -1,5 +1,6 @@
 import assert from "node:assert/strict"
 import { createHash } from "node:crypto"
+import { readdirSync, readFileSync } from "node:fs"
 import { readdir, readFile } from "node:fs/promises"
 import { test } from "node:test"
 import { silentLogger } from "../lib/log.ts"
@@ -20,16 +21,31 @@ async function traces(dataDir: string, hostUids: number[]) {
   }
   const trees = await readdir("/sys/fs/cgroup", { recursive: true }).catch((): string[] => [])
   const groups = trees.filter((name) => name.includes(`${ours}/agt_test`) && /\.\d+$/.test(name)).length
-  return { mounts, descriptors, processes, groups }
+  return { mounts, descriptors, processes, groups, loops: loopsOf(dataDir) }
+}
+
+/** Loop devices of users' disks. */
+function loopsOf(dataDir: string): number {
+  const devices = readdirSync("/sys/block").filter((name) => name.startsWith("loop"))
+  return devices.filter((name) => {
+    try {
+      return readFileSync(`/sys/block/${name}/loop/backing_file`, "utf8").startsWith(`${dataDir}/`)
+    } catch {
+      return false
+    }
+  }).length
 }
 
 const rounds = process.env.TEST_LONG ? 1_000 : 100
 
-test(`${rounds} openings and closings leave no process, mount, control group, descriptor or file behind`, async () => {
+test(`${rounds} openings and closings leave no process, mount, loop device, control group, descriptor or file behind`, async () => {
   await using folder = await temporaryFolder()
-  await using driver = createBubblewrapDriver({ dataDir: folder.path, log: silentLogger })
-  await driver.selfTest(anySignal())
-  const specs = Array.from({ length: 4 }, () => specOf())
+  await using driver = createBubblewrapDriver({ dataDir: folder.path, log: silentLogger, lingerMs: 5 })
+  const { holds } = await driver.selfTest(anySignal())
+  // Two of them on disks of their own, which come and go.
+  const limits = { ...specOf().limits, storageBytes: 16 * 1024 * 1024 }
+  const users = ["usr_test1", "usr_test1", "usr_test2", "usr_test3"]
+  const specs = users.map((userId, i) => specOf(i < 2 ? { userId } : { userId, limits }))
   const uids = process.getuid?.() === 0 ? specs.map(({ hostUid }) => hostUid) : []
   const before = await traces(folder.path, uids)
   const each = async (spec: SandboxSpec) => {
@@ -38,6 +54,8 @@ test(`${rounds} openings and closings leave no process, mount, control group, de
       const client = await connectGuest(stream)
       // Something in the background each time, and each third one dies instead of being stopped.
       await run(client, "sleep 80 & setsid sleep 80 & mkdir -p x; touch x/y")
+      if (spec.limits.storageBytes !== null && holds.includes("disk quota (images)"))
+        assert.ok(loopsOf(folder.path) > 0)
       if (i % 3 === 0) stream.stream.destroy()
       await driver.stop(spec.id, anySignal())
       await stream.ended
@@ -48,7 +66,9 @@ test(`${rounds} openings and closings leave no process, mount, control group, de
   const clean = async () => {
     const now = await traces(folder.path, uids)
     return (
-      now.processes === 0 && now.groups === 0 && now.mounts <= before.mounts && now.descriptors <= before.descriptors
+      now.processes + now.groups + now.loops === 0 &&
+      now.mounts <= before.mounts &&
+      now.descriptors <= before.descriptors
     )
   }
   await until("nothing is left", clean).catch(async (error) =>
