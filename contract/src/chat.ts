@@ -169,6 +169,7 @@ export const SessionMessage = z
       ),
     ]),
     tool_calls: z.array(ToolCall),
+    model: z.string().nullable().meta({ description: "Which model wrote it; null for all that no model wrote." }),
     usage: Usage.nullable().meta({
       description: "What the model was paid for this message; null for all but its own.",
     }),

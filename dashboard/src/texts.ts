@@ -595,6 +595,7 @@ export const t = {
     states: { active: "active", suspended: "suspended" },
     created: "Created",
     email: "Email",
+    displayName: "Display name",
     emptyTitle: "No users yet",
     emptyText: "Each user has their own agents, secrets and limits. Create the first one.",
     noMatch: "No user matches",

@@ -45,8 +45,7 @@ export function HealthTab() {
               </div>
               <Switch
                 label={t.health.pauseSwitch}
-                checked={data.paused}
-                disabled={pause.isPending}
+                checked={pause.isPending ? pause.variables : data.paused}
                 onChange={(e) => pause.mutate(e.currentTarget.checked)}
               />
             </Group>

@@ -50,14 +50,14 @@ export function UsersTab() {
             )
           return (
             // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard
-            <section className="at-card at-table-card" tabIndex={0} aria-label={t.admin.tabs.users}>
+            <section className="at-card at-table-card at-table-stack" tabIndex={0} aria-label={t.admin.tabs.users}>
               <Table verticalSpacing="sm" highlightOnHover>
                 <Table.Thead>
                   <Table.Tr>
                     <Table.Th>{t.admin.user}</Table.Th>
                     <Table.Th>{t.admin.plan}</Table.Th>
                     <Table.Th>{t.admin.state}</Table.Th>
-                    <Table.Th ta="right">{t.limits.agents}</Table.Th>
+                    <Table.Th>{t.limits.agents}</Table.Th>
                     <Table.Th>{t.admin.created}</Table.Th>
                   </Table.Tr>
                 </Table.Thead>
@@ -72,13 +72,13 @@ export function UsersTab() {
                           {[user.display_name, user.email].filter(Boolean).join(" · ")}
                         </Text>
                       </Table.Td>
-                      <Table.Td>{user.tier}</Table.Td>
+                      <Table.Td data-label={t.admin.plan}>{user.tier}</Table.Td>
                       <Table.Td>
                         <Badge variant="light" color={user.state === "active" ? "green" : "red"}>
                           {t.admin.states[user.state]}
                         </Badge>
                       </Table.Td>
-                      <Table.Td ta="right">{user.agent_count}</Table.Td>
+                      <Table.Td data-label={t.limits.agents}>{user.agent_count}</Table.Td>
                       <Table.Td>
                         <Ago time={user.created_at} />
                       </Table.Td>
@@ -155,7 +155,7 @@ function CreateUser({ onClose }: { onClose: () => void }) {
           autoComplete="off"
         />
         <TextInput
-          label={t.welcome.displayName}
+          label={t.admin.displayName}
           value={form.display}
           onChange={(e) => change({ display: e.currentTarget.value })}
         />

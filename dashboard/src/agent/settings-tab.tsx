@@ -66,7 +66,7 @@ function ConfigForm({ user, agent }: { user: string; agent: Agent }) {
         <Title order={2}>{t.settings.behaviour}</Title>
         <ModelPicker user={user} value={config.model} onChange={(model) => change({ model })} inUse={agent.model} />
         <div>
-          <Text fw={500} size="sm" id="thinking-label">
+          <Text fw={600} size="sm" id="thinking-label">
             {t.settings.thinking}
           </Text>
           <Text size="xs" c="dimmed" mb={6}>

@@ -49,7 +49,7 @@ export const TurnView = memo(function TurnView({
         <div className="at-answer">
           <Group gap={6} className="at-answer-head">
             <strong>{agent}</strong>
-            {demo ? (
+            {(turn.model?.startsWith("demo/") ?? demo) ? (
               <Badge size="sm" color="yellow" variant="light">
                 {t.chat.demo}
               </Badge>

@@ -6,7 +6,7 @@ import { applyEvent, NOTHING_YET, type Part, turnsOf } from "./turns.ts"
 
 const time = "2026-03-01T09:30:00.000Z"
 const message = (id: string, role: SessionMessage["role"], content: SessionMessage["content"]): SessionMessage => ({
-  ...{ id, role, content, tool_calls: [], usage: null, run_id: "run_1", created_at: time },
+  ...{ id, role, content, tool_calls: [], model: null, usage: null, run_id: "run_1", created_at: time },
 })
 const started: StreamEvent = { event: "run.started", data: { run_id: "run_1", agent: "a", session: "s" } }
 const delta = (text: string): StreamEvent => ({ event: "message.delta", data: { delta: text } })

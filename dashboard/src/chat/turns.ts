@@ -31,6 +31,8 @@ export interface Turn {
   question: { text: string; images: readonly QuestionImage[] } | null
   runId: string | null
   parts: readonly Part[]
+  /** Which model answered last; null while none has. */
+  model: string | null
   /** Of all the model's messages in it. */
   usage: RunUsage | null
   time: string | null
@@ -54,6 +56,7 @@ export function turnsOf(
         question: questionOf(message, imageUrl),
         runId: message.run_id,
         parts: [],
+        model: null,
         usage: null,
         time: message.created_at,
       })
@@ -64,13 +67,24 @@ export function turnsOf(
     const parts = partsOf(message)
     if (last === undefined) {
       const { id, run_id: runId, created_at: time } = message
-      turns.push({ id, messageId: null, question: null, runId, parts, usage: message.usage, time })
+      turns.push({
+        id,
+        messageId: null,
+        question: null,
+        runId,
+        parts,
+        model: message.model,
+        usage: message.usage,
+        time,
+      })
     } else {
       const usage = sum(last.usage, message.usage)
+      const model = message.model ?? last.model
       turns[turns.length - 1] = {
         ...last,
         runId: message.run_id ?? last.runId,
         parts: [...last.parts, ...parts],
+        model,
         usage,
       }
     }

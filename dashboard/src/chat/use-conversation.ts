@@ -67,7 +67,7 @@ export function useConversation({ user, agent, session }: Place, saved: boolean)
     const question = live.question
     return [
       ...all,
-      { id: "live", messageId: null, question, runId: liveRunId, parts, usage, time: null } satisfies Turn,
+      { id: "live", messageId: null, question, runId: liveRunId, parts, usage, model: null, time: null } satisfies Turn,
     ]
   }, [stored, live, liveRunId, place])
   return { turns, live, query }

@@ -166,7 +166,7 @@ function Impersonation({ user }: { user: string }) {
     },
   })
   return (
-    <Group className="at-impersonation" justify="space-between" role="status">
+    <Group className="at-impersonation" justify="space-between" wrap="nowrap" role="status">
       <span>{t.nav.impersonating(user)}</span>
       <Button size="xs" color="dark" variant="white" loading={leave.isPending} onClick={() => leave.mutate()}>
         {t.nav.stopImpersonating}

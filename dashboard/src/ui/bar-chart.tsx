@@ -1,7 +1,9 @@
+import { useElementSize } from "@mantine/hooks"
 import type { Bar } from "../usage/report.ts"
 import { compact } from "./format.ts"
 
-const WIDTH = 960
+/** Until the real width is known. */
+const USUAL_WIDTH = 960
 const HEIGHT = 220
 const FOOT = 24
 const LEFT = 52
@@ -9,14 +11,18 @@ const LEFT = 52
 /** Bars with a scale. The same numbers stand in a table for those who cannot see it. */
 export function BarChart({ bars, label }: { bars: readonly Bar[]; label: string }) {
   const top = niceTop(Math.max(...bars.map((b) => b.value), 1))
-  const step = (WIDTH - LEFT) / bars.length
+  // Drawn at the size it is shown at: scaled down, its texts could not be read.
+  const { ref, width: shown } = useElementSize()
+  const width = shown || USUAL_WIDTH
+  const step = (width - LEFT) / bars.length
+  const labelled = Math.ceil(26 / step)
   const y = (value: number) => (HEIGHT - FOOT) * (1 - value / top) + 8
   return (
-    <div className="at-chart">
-      <svg viewBox={`0 0 ${WIDTH} ${HEIGHT + 8}`} role="img" aria-label={label}>
+    <div className="at-chart" ref={ref}>
+      <svg viewBox={`0 0 ${width} ${HEIGHT + 8}`} role="img" aria-label={label}>
         {[0, 0.5, 1].map((share) => (
           <g key={share}>
-            <line x1={LEFT} x2={WIDTH} y1={y(top * share)} y2={y(top * share)} className="at-chart-line" />
+            <line x1={LEFT} x2={width} y1={y(top * share)} y2={y(top * share)} className="at-chart-line" />
             <text x={LEFT - 8} y={y(top * share) + 4} textAnchor="end">
               {compact(top * share)}
             </text>
@@ -33,7 +39,7 @@ export function BarChart({ bars, label }: { bars: readonly Bar[]; label: string 
               height={bar.value > 0 ? Math.max(y(0) - y(bar.value), 2) : 0}
               rx={3}
             />
-            {i % 2 === 0 ? (
+            {i % labelled === 0 ? (
               <text x={LEFT + i * step + step / 2} y={HEIGHT + 4} textAnchor="middle">
                 {bar.label}
               </text>

@@ -59,12 +59,14 @@ export function TemplatesEditor({
         {hint}
       </Text>
       <Group justify="space-between">
-        <SegmentedControl
-          aria-label={t.templates.file}
-          value={name}
-          onChange={setFile}
-          data={NAMES.map((n) => ({ value: n, label: changed.includes(n) ? `${n} •` : n }))}
-        />
+        <div className="at-scroll-x">
+          <SegmentedControl
+            aria-label={t.templates.file}
+            value={name}
+            onChange={setFile}
+            data={NAMES.map((n) => ({ value: n, label: changed.includes(n) ? `${n} •` : n }))}
+          />
+        </div>
         <Group gap="xs">
           <Badge variant="light" color={source[name] === own ? "indigo" : "gray"}>
             {t.templates.from(source[name], own)}

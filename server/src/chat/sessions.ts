@@ -215,6 +215,7 @@ function messageView(row: MessageRow): SessionMessage {
     role: "user",
     content: "",
     tool_calls: [],
+    model: null,
     usage: null,
     run_id: row.run_id,
     created_at: iso(row.created_at),
@@ -240,6 +241,7 @@ function messageView(row: MessageRow): SessionMessage {
     ...shown,
     role: "assistant",
     content: thinks ? parts : parts.map(({ text }) => text).join(""),
+    model: message.model,
     usage: message.usage,
     tool_calls: message.content.flatMap((part) => {
       if (part.type !== "tool_call") return []
