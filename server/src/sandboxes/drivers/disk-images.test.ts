@@ -1,7 +1,7 @@
 import assert from "node:assert/strict"
 import { execFileSync, spawn } from "node:child_process"
 import { once } from "node:events"
-import { access, lstat, open, readdir, rm, stat } from "node:fs/promises"
+import { access, lstat, mkdir, open, readdir, rm, stat } from "node:fs/promises"
 import { join } from "node:path"
 import { describe, type TestContext, test } from "node:test"
 import { AppError } from "../../lib/errors.ts"
@@ -197,6 +197,22 @@ test("many users at once each have their own", (t) =>
       back.map(({ output }) => output.trim()),
       specs.map(({ id }) => id),
     )
+  }))
+
+test("what a command has synced is there after a cut of the power, which leaves a disk that nobody has unmounted", (t) =>
+  withImages(t, async ({ bash, image }) => {
+    const spec = limited()
+    await bash(spec, "mkdir -p a/b; echo synced > a/b/file; sync a/b/file a/b a; echo more > more")
+    await using elsewhere = await temporaryFolder()
+    const copy = join(elsewhere.path, "users", spec.userId)
+    await mkdir(copy, { recursive: true })
+    // As it stands now, with the journal of a file system in use.
+    execFileSync("cp", ["--sparse=always", image(spec.userId), copy])
+    await using after = createBubblewrapDriver({ dataDir: elsewhere.path, log: silentLogger, lingerMs: 0 })
+    const { body } = await after.files(spec).read("a/b/file", null, anySignal())
+    assert.equal(Buffer.concat(await body.toArray()).toString(), "synced\n")
+    await until("it is unmounted", () => loops(elsewhere.path) === 0)
+    execFileSync("/usr/sbin/e2fsck", ["-fn", join(copy, "workspaces.img")])
   }))
 
 test("a larger limit grows the disk, open or not; a smaller one is watched", (t) =>
