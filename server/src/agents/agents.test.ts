@@ -273,6 +273,21 @@ forEachDatabase((name, open) => {
     assert.deepEqual(await ping("demo"), [false, "ready", "idle"])
     await app.call("PUT", "/pause", { body: { paused: false } })
     assert.deepEqual(await ping("demo"), [true, "ready", "idle"])
+    const chat = (session: string) => {
+      const messages = [{ role: "user", content: '/tool bash {"command":"sleep 100"}' }]
+      const body = { messages, session, background: true, model: "demo/demo" }
+      return app.call("POST", "/users/ada/agents/demo/chat", { body })
+    }
+    // The free plan has two places; messages that wait in a session need none.
+    for (let i = 0; i < 3; i++) assert.equal((await chat("one")).status, 202)
+    assert.equal((await ping("demo"))[0], true)
+    assert.equal((await chat("two")).status, 202)
+    assert.equal((await ping("demo"))[0], false, "every place is taken")
+    assert.equal((await chat("three")).status, 429)
+    await app.call("PUT", "/users/ada/state", { body: { state: "suspended" } })
+    assert.equal((await ping("demo"))[0], false, "the account is suspended")
+    await app.call("PUT", "/users/ada/state", { body: { state: "active" } })
+    assert.equal((await ping("demo"))[0], true)
   })
 
   test("the deployment says what each step came to, with cause and cure, and streams its changes to the end", async () => {

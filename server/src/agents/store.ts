@@ -254,10 +254,11 @@ export function agentStore(db: Database) {
       return row ?? null
     },
 
+    /** As the plan's limit counts them: messages that wait in a session take the place of the one that runs. */
     async openRuns(userId: string): Promise<number> {
       const row = await forUser(db, userId)
         .select("runs")
-        .select((e) => e.fn.countAll<number>().as("n"))
+        .select(sql<number>`count(distinct coalesce(session_id, id))`.as("n"))
         .where("finished_at", "is", null)
         .executeTakeFirstOrThrow()
       return row.n
