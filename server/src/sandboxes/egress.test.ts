@@ -17,6 +17,10 @@ const test = (name: string, run: () => Promise<void>) => void (inOwnNetwork && i
 if (!inOwnNetwork)
   inAnyNetwork("the way outwards, in a network of the test's own", () => runInOwnNetwork(import.meta.filename))
 
+/** bubblewrap, unless the test of another driver runs this file. */
+const { AUTONOMIS_TEST_DOCKER_SOCKET: dockerSocket } = process.env
+const TESTED = dockerSocket ? ({ kind: "docker", dockerSocket } as const) : ({ kind: "bubblewrap" } as const)
+
 const secrets = async () => ({
   env: {},
   redactor: createRedactor([{ name: "TOKEN", value: "a-very-secret-value" }]),
@@ -61,7 +65,7 @@ async function withInternet(
   const asked: string[] = []
   await using folder = await temporaryFolder()
   await using sandboxes = createSandboxes({
-    kind: "bubblewrap",
+    ...TESTED,
     dataDir: folder.path,
     log: silentLogger,
     egress: {

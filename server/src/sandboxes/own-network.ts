@@ -39,14 +39,27 @@ export function withOwnNetwork(command: string[]): string[] {
 export const runInOwnNetwork = (file: string): Promise<void> => runAgain(file, withOwnNetwork)
 
 /** The same in the network namespace of another process, which must be one made by `withOwnNetwork`. */
-export const runInNetworkOf = (pid: number, file: string): Promise<void> =>
-  runAgain(file, (command) => ["nsenter", `--net=/proc/${pid}/ns/net`, "--", ...command])
+export const runInNetworkOf = (pid: number, file: string, how: How = {}): Promise<void> =>
+  runAgain(file, (command) => ["nsenter", `--net=/proc/${pid}/ns/net`, "--", ...command], how)
 
-async function runAgain(file: string, within: (command: string[]) => string[]): Promise<void> {
+interface How {
+  env?: Record<string, string>
+  /** Of the file's tests those whose name begins like this. */
+  only?: string
+}
+
+async function runAgain(
+  file: string,
+  within: (command: string[]) => string[],
+  { env: more = {}, only }: How = {},
+): Promise<void> {
   const { NODE_TEST_CONTEXT: _, ...env } = process.env
-  const [command = "", ...args] = within([process.execPath, "--test-reporter=spec", file])
+  const [command = "", ...args] = within([
+    ...[process.execPath, "--test-reporter=spec", ...(only === undefined ? [] : [`--test-name-pattern=^${only}`])],
+    file,
+  ])
   const child = spawn(command, args, {
-    env: { ...env, AUTONOMIS_TEST_NETWORK: "own" },
+    env: { ...env, ...more, AUTONOMIS_TEST_NETWORK: "own" },
     stdio: ["ignore", "pipe", "pipe"],
   })
   let said = ""
