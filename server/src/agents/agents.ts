@@ -109,7 +109,7 @@ export interface AgentsOptions {
   models: Models
   templates: Templates
   secrets: Secrets
-  sandboxes: Pick<Sandboxes, "files" | "selfTest" | "status" | "stateOf" | "destroy">
+  sandboxes: Pick<Sandboxes, "files" | "selfTest" | "problem" | "stateOf" | "destroy">
   enders: readonly Ender[]
   /** Would a chat of this user be taken now, as far as others know: not while the server drains or is paused. */
   takesChats(user: UserRef): Promise<boolean>

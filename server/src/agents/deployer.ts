@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises"
+import { type Awaitable, whenThere } from "../lib/awaitable.ts"
 import type { Clock } from "../lib/clock.ts"
 import { AppError, messageOf } from "../lib/errors.ts"
 import type { Logger } from "../lib/log.ts"
@@ -13,7 +14,7 @@ export interface Deployer extends AsyncDisposable {
   /** Begins with what is left to do for an agent; resolves when it is done, never rejects. */
   deploy(row: AgentRow): Promise<void>
   /** An agent's steps now. What may come to fail after the deployment is looked at afresh. */
-  stepsOf(row: AgentRow): Promise<readonly Step[]>
+  stepsOf(row: AgentRow): Awaitable<readonly Step[]>
   /** Stores what `stepsOf` has found, so that its times stay. */
   remember(row: AgentRow, steps: readonly Step[]): Promise<void>
   /** Resolves at the next step of any agent of the user, or after a second: another server may have done one. */
@@ -25,7 +26,7 @@ export interface DeployerOptions {
   clock: Clock
   log: Logger
   models: Models
-  sandboxes: Pick<Sandboxes, "files" | "selfTest" | "status">
+  sandboxes: Pick<Sandboxes, "files" | "selfTest" | "problem">
 }
 
 const LOOK_EVERY_MS = 1000
@@ -36,14 +37,13 @@ export function createDeployer({ store, clock, log, models, sandboxes }: Deploye
   const underWay = new Map<string, { steps: readonly Step[]; finished: Promise<void> }>()
   const waiting = new Map<string, Set<() => void>>()
 
-  const modelError = async (row: AgentRow): Promise<StepError | null> => {
-    const wanted = configOf(row).model
-    const cause = await models.problem({ userId: row.user_id, agentId: row.id, wanted })
+  const modelError = (row: AgentRow): Awaitable<StepError | null> => {
+    const problem = models.problem({ userId: row.user_id, agentId: row.id, wanted: configOf(row).model })
     const cure = "Set the provider's key as a secret, or choose another model in the agent's config."
-    return cause === null ? null : { cause, cure }
+    return whenThere(problem, (cause) => (cause === null ? null : { cause, cure }))
   }
   const sandboxError = (): StepError | null => {
-    const { problem } = sandboxes.status()
+    const problem = sandboxes.problem()
     return problem === null ? null : { cause: problem, cure: "Ask who runs this server; chats without tools work." }
   }
   const checks: Record<StepName, (row: AgentRow) => Promise<StepError | null>> = {
@@ -59,7 +59,7 @@ export function createDeployer({ store, clock, log, models, sandboxes }: Deploye
       await sandboxes.selfTest(stop.signal)
       return sandboxError()
     },
-    model: modelError,
+    model: async (row) => modelError(row),
   }
 
   function tell(userId: string): void {
@@ -112,13 +112,14 @@ export function createDeployer({ store, clock, log, models, sandboxes }: Deploye
         })
       return state.finished
     },
-    async stepsOf(row) {
+    stepsOf(row) {
       const current = underWay.get(row.id)?.steps
       if (current !== undefined) return current
       const steps = readSteps(row.deploy)
       if (!isSettled(steps)) return steps
       const now = clock.now()
-      return withResult(withResult(steps, "sandbox", sandboxError(), now), "model", await modelError(row), now)
+      const tried = withResult(steps, "sandbox", sandboxError(), now)
+      return whenThere(modelError(row), (error) => withResult(tried, "model", error, now))
     },
     async changed(userId, signal) {
       const either = AbortSignal.any([signal, stop.signal])

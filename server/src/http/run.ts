@@ -11,7 +11,7 @@ import type { Claim, IdempotencyStore, KeptAnswer } from "./idempotency.ts"
 import { endWithAnswer } from "./large-bodies.ts"
 import { parse } from "./parse.ts"
 import { rateError } from "./rate-limit.ts"
-import { sendAnswer } from "./send.ts"
+import { etagOf, sendAnswer } from "./send.ts"
 import { publicError, toAppError } from "./send-error.ts"
 
 export interface RunnerOptions {
@@ -121,18 +121,19 @@ function handleOf(claim: Exclude<Claim, { kind: "replay" }>, request: FastifyReq
   }
 }
 
-function answerOf(endpoint: Endpoint, result: unknown, check: boolean): KeptAnswer {
+function answerOf(endpoint: Endpoint, result: unknown, check: boolean): KeptAnswer & { etag?: string } {
   const { status, body, headers } = result instanceof Answer ? result : new Answer(endpoint.statuses[0], result)
   if (check) checkAnswer(endpoint, status, body)
-  return { status, headers, body: body === undefined ? null : jsonOf(body) }
+  if (Object.isFrozen(body) && typeof body === "object" && body !== null)
+    return { status, headers, ...textOfFrozen(body) }
+  return { status, headers, body: body === undefined ? null : JSON.stringify(body) }
 }
 
-const frozenJson = remember((body: object) => JSON.stringify(body))
-
-/** An answer that nobody can change any more may be given again: its text is kept for as long as it. */
-function jsonOf(body: unknown): string {
-  return typeof body === "object" && body !== null && Object.isFrozen(body) ? frozenJson(body) : JSON.stringify(body)
-}
+/** An answer that nobody can change any more may be given again: its text is made once. */
+const textOfFrozen = remember((frozen: object) => {
+  const body = JSON.stringify(frozen)
+  return { body, etag: etagOf(body) }
+})
 
 /** Throws where an answer is not what the contract says: another status, a field missing, wrong, or beyond it. */
 export function checkAnswer(endpoint: Endpoint, status: number, body: unknown): void {

@@ -9,7 +9,11 @@ const GZIP_LEVEL = 5
 const gzipped = promisify(gzip)
 
 /** Sends an answer in JSON: with `ETag` and 304 on reads, in gzip where it is long and the caller takes that. */
-export async function sendAnswer(answer: KeptAnswer, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+export async function sendAnswer(
+  answer: KeptAnswer & { etag?: string },
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<unknown> {
   const { status, headers, body } = answer
   reply.code(status).headers(headers)
   const reads = request.method === "GET" || request.method === "HEAD"
@@ -17,7 +21,7 @@ export async function sendAnswer(answer: KeptAnswer, request: FastifyRequest, re
   if (body === null) return reply.send()
   if (!reply.hasHeader("Content-Type")) reply.type("application/json; charset=utf-8")
   if (reads && status === 200) {
-    const etag = `W/"${hash("sha1", body, "base64url")}"`
+    const etag = answer.etag ?? etagOf(body)
     reply.header("ETag", etag)
     if (matches(request.headers["if-none-match"], etag)) {
       reply.removeHeader("Content-Type")
@@ -31,6 +35,8 @@ export async function sendAnswer(answer: KeptAnswer, request: FastifyRequest, re
   reply.header("Content-Encoding", "gzip")
   return reply.send(await gzipped(body, { level: GZIP_LEVEL }))
 }
+
+export const etagOf = (body: string): string => `W/"${hash("sha1", body, "base64url")}"`
 
 export function varyWith(reply: FastifyReply, name: string): string {
   const now = reply.getHeader("Vary")

@@ -1,4 +1,5 @@
 import type { Model } from "@autonomis/contract/models.ts"
+import { type Awaitable, whenThere } from "../lib/awaitable.ts"
 import type { Clock } from "../lib/clock.ts"
 import { AppError } from "../lib/errors.ts"
 import type { Logger } from "../lib/log.ts"
@@ -25,13 +26,13 @@ export interface ResolvedModel {
 
 export interface Models {
   /** The model that a message would use, whether or not it could be used. */
-  effective(wanted: Wanted): Promise<string>
+  effective(wanted: Wanted): Awaitable<string>
   /** With key and base URL of the one owner. 400 for a model that nobody knows, 424 for one whose key is not set. */
   resolve(wanted: Wanted): Promise<ResolvedModel>
   /** Could the model be used now? Asks nobody. */
   state(wanted: Wanted): Promise<"ready" | "missing_key" | "demo">
   /** Why the model could not be used now, in words for its user; null when it could. Asks nobody. */
-  problem(wanted: Wanted): Promise<string | null>
+  problem(wanted: Wanted): Awaitable<string | null>
   /** 400 for a model that nobody knows. */
   check(userId: string, wanted: string | null): Promise<void>
   list(userId: string): Promise<Model[]>
@@ -49,7 +50,7 @@ export interface ModelsOptions {
   platform: Readonly<Record<string, string>>
   /** The provider whose key the platform was first seen with; null: it never had one. */
   firstProvider: string | null
-  userValues(userId: string, agentId?: string): Promise<Values>
+  userValues(userId: string, agentId?: string): Awaitable<Values>
   runtime: Pick<Runtime, "catalogue">
   /** Within the budgets and counted like any other call. */
   testCall(call: TestCall, signal: AbortSignal): Promise<ModelTest>
@@ -106,8 +107,10 @@ export function createModels(options: ModelsOptions): Models {
     return { model, credentials }
   }
 
-  async function problem({ userId, agentId, wanted }: Wanted): Promise<string | null> {
-    const user = await userValues(userId, agentId)
+  const problem = ({ userId, agentId, wanted }: Wanted): Awaitable<string | null> =>
+    whenThere(userValues(userId, agentId), (user) => problemWith(wanted, user))
+
+  function problemWith(wanted: string | null, user: Values): string | null {
     const model = orDefault(wanted, user)
     if (model === DEMO_MODEL) return demo ? null : "the demo model is switched off, and no provider has a key"
     const provider = findProvider(splitModel(model)?.provider ?? "")
@@ -116,9 +119,8 @@ export function createModels(options: ModelsOptions): Models {
 
   return {
     resolve,
-    async effective({ userId, agentId, wanted }) {
-      return wanted ?? options.defaultModel ?? orDefault(null, await userValues(userId, agentId))
-    },
+    effective: ({ userId, agentId, wanted }) =>
+      wanted ?? options.defaultModel ?? whenThere(userValues(userId, agentId), (user) => orDefault(null, user)),
     problem,
     async state(wanted) {
       if ((await problem(wanted)) !== null) return "missing_key"

@@ -80,6 +80,8 @@ export interface Sandboxes extends AsyncDisposable {
   status(): SandboxStatus
   /** The programs that commands find, where they are not the host's; none are known before the first test. */
   programs(): ReadonlySet<string>
+  /** Why no sandbox can be had, with the cure; null while none is known. */
+  problem(): string | null
   /** For `ping`: `failed` when no sandbox can be opened. */
   stateOf(id: string): "idle" | "running" | "failed"
 }
@@ -159,6 +161,7 @@ export function createSandboxes(options: SandboxesOptions): Sandboxes {
     },
     removeFolder,
     requireRoom,
+    problem: () => report?.problem ?? null,
     status: () => ({
       driver: driver.name,
       holds: report?.holds ?? [],

@@ -5,6 +5,7 @@ import { auditStep } from "../audit/audit.ts"
 import type { Database, Step } from "../db/database.ts"
 import { lockUser } from "../db/lock-user.ts"
 import type { Origin, UserRef } from "../http/endpoint.ts"
+import { type Awaitable, whenThere } from "../lib/awaitable.ts"
 import { type Clock, iso } from "../lib/clock.ts"
 import { AppError } from "../lib/errors.ts"
 import { isMaskable } from "../lib/redact.ts"
@@ -36,7 +37,7 @@ export interface Secrets {
    * The user's own provider keys and base URLs by their names. A key that is given to other agents only has the value
    * null: it is set, so the platform's is not used, but this agent may not use it either.
    */
-  providerValues(userId: string, agentId?: string): Promise<ReadonlyMap<string, string | null>>
+  providerValues(userId: string, agentId?: string): Awaitable<ReadonlyMap<string, string | null>>
   /** Everything to be masked in what comes from the user's sandboxes. */
   maskValues(userId: string): Promise<{ name: string; value: string }[]>
   /** Drops what is kept of a user in memory. */
@@ -52,7 +53,7 @@ interface Opened {
 
 interface Kept {
   stamp: string
-  secrets: Promise<Opened[]>
+  secrets: Awaitable<readonly Opened[]>
 }
 
 export interface SecretsOptions {
@@ -96,17 +97,24 @@ export function createSecrets({ db, clock, masterKey }: SecretsOptions): Secrets
   }
 
   /** Only this server writes to SQLite, so there what is kept is right until `forget`; elsewhere a look tells. */
-  async function opened(userId: string): Promise<Opened[]> {
-    const stamp = db.dialect === "sqlite" ? "" : await store.stamp(userId)
+  const opened = (userId: string): Awaitable<readonly Opened[]> =>
+    db.dialect === "sqlite" ? openedAt(userId, "") : store.stamp(userId).then((stamp) => openedAt(userId, stamp))
+
+  function openedAt(userId: string, stamp: string): Awaitable<readonly Opened[]> {
     const known = kept.get(userId)
     if (known?.stamp === stamp) return known.secrets
     if (kept.size >= USERS_KEPT) kept.delete(kept.keys().next().value ?? "")
     const secrets = open(userId)
     const entry: Kept = { stamp, secrets }
     kept.set(userId, entry)
-    secrets.catch(() => {
-      if (kept.get(userId) === entry) kept.delete(userId)
-    })
+    secrets.then(
+      (there) => {
+        entry.secrets = there
+      },
+      () => {
+        if (kept.get(userId) === entry) kept.delete(userId)
+      },
+    )
     return secrets
   }
 
@@ -179,15 +187,7 @@ export function createSecrets({ db, clock, masterKey }: SecretsOptions): Secrets
       )
       return Object.fromEntries(secrets.map(({ key, value }) => [key, value]))
     },
-    async providerValues(userId, agentId) {
-      const values = new Map<string, string | null>()
-      for (const { key, value, agents } of await opened(userId)) {
-        if (!PROVIDER_VARIABLES.has(key)) continue
-        const given = agents === null || agentId === undefined || agents.includes(agentId)
-        values.set(key, given ? value : null)
-      }
-      return values
-    },
+    providerValues: (userId, agentId) => whenThere(opened(userId), (secrets) => providerValuesOf(secrets, agentId)),
     async maskValues(userId) {
       return (await opened(userId)).map(({ key, value }) => ({ name: key, value }))
     },
@@ -195,6 +195,16 @@ export function createSecrets({ db, clock, masterKey }: SecretsOptions): Secrets
       kept.delete(userId)
     },
   }
+}
+
+function providerValuesOf(secrets: readonly Opened[], agentId: string | undefined): Map<string, string | null> {
+  const values = new Map<string, string | null>()
+  for (const { key, value, agents } of secrets) {
+    if (!PROVIDER_VARIABLES.has(key)) continue
+    const given = agents === null || agentId === undefined || agents.includes(agentId)
+    values.set(key, given ? value : null)
+  }
+  return values
 }
 
 /** Where a sealed value belongs: opened for another user or under another name it fails. */
