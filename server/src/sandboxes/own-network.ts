@@ -71,4 +71,5 @@ async function runAgain(
   const [code] = await once(child, "close")
   if (process.env.TEST_LONG) console.log(said)
   if (code !== 0) throw new Error(`failed in its own network:\n${said}`)
+  if (!/^ℹ pass [1-9]/m.test(said)) throw new Error(`nothing was tested in its own network:\n${said}`)
 }
