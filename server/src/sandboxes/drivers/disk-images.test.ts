@@ -14,6 +14,7 @@ import { connectGuest } from "../guest-client.ts"
 import { createSandboxes, type Sandboxes } from "../sandboxes.ts"
 import { anySignal, specOf, temporaryFolder, until } from "../testing.ts"
 import { createBubblewrapDriver } from "./bubblewrap/bubblewrap.ts"
+import { createNoneDriver } from "./none/none.ts"
 
 const MIB = 1024 * 1024
 const LIMIT = 16 * MIB
@@ -310,6 +311,8 @@ test("a disk that is damaged, or that this server cannot mount, is refused in wo
         /only a server with root's/,
       )
     }
+    const plain = createNoneDriver({ dataDir, log: silentLogger })
+    await assert.rejects(plain.open(spec, anySignal()), /only a server with root's rights/)
     await rm(join(dataDir, "users", spec.userId), { recursive: true })
   }))
 

@@ -68,6 +68,7 @@ export function createWorkspaces({
   async function prepare(owner: Owner): Promise<void> {
     const workspace = path(owner)
     if (await isOwn(owner, workspace)) return
+    if (!(await isOnHost(owner))) await requireNoImage(owner.userId)
     await makeUserFolder(owner.userId)
     await mkdir(agentFolder(owner), { recursive: true })
     for (const folder of [join(users, owner.userId, "agents"), agentFolder(owner)]) await chmod(folder, 0o711)
@@ -96,9 +97,13 @@ export function createWorkspaces({
   async function imagesOf(userId: string): Promise<{ images: DiskImages; exists: boolean } | null> {
     const images = await disks()
     if (images !== null) return { images, exists: await images.exists(opaque(userId)) }
-    // Never a second workspace beside one that cannot be seen now.
-    if ((await lstat(join(users, opaque(userId), IMAGE_NAME)).catch(() => null)) !== null) throw imageClosed()
+    await requireNoImage(userId)
     return null
+  }
+
+  /** Never a second workspace beside one that cannot be seen now. */
+  async function requireNoImage(userId: string): Promise<void> {
+    if ((await lstat(join(users, opaque(userId), IMAGE_NAME)).catch(() => null)) !== null) throw imageClosed()
   }
 
   async function open(owner: Owner, limitBytes: number | null): Promise<OpenWorkspace> {
