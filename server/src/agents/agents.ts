@@ -157,7 +157,13 @@ export function createAgents(options: AgentsOptions): Agents {
   /** Removes files and rows of agents that are gone, a few at a time; what a stop leaves over the next start takes up. */
   async function removeRest(): Promise<void> {
     for (const removed of await store.removed()) {
-      await sandboxes.destroy(removed, stop.signal)
+      try {
+        await sandboxes.destroy(removed, stop.signal)
+      } catch (error) {
+        // One whose disk cannot be opened holds up no other.
+        if (!stop.signal.aborted) log.error("a removed agent's files are still there", { agent: removed.id, error })
+        continue
+      }
       while (!stop.signal.aborted && (await store.removeSome(removed.id, REMOVED_AT_ONCE)))
         await new Promise(setImmediate)
     }
