@@ -2,6 +2,7 @@ import assert from "node:assert/strict"
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { test } from "node:test"
+import { gzipSync } from "node:zlib"
 import { ENDPOINTS } from "@autonomis/contract/endpoints.ts"
 import { sql } from "kysely"
 import { startApp, type TestApp } from "../app.ts"
@@ -206,6 +207,28 @@ forEachDatabase((name, open) => {
     for (const text of read)
       for (const form of forms)
         assert.ok(!text.includes(form), `${form} in …${text.slice(Math.max(0, text.indexOf(form) - 200))}`)
+  })
+
+  test("a packed body is refused, not kept as what it is not", async () => {
+    await using db = await open()
+    await using app = await startApp(db)
+    const { path, user } = await newCast(app)
+    const packed = (type: string) => ({
+      key: user.key,
+      body: gzipSync('{"description":"x"}'),
+      headers: { "Content-Type": type, "Content-Encoding": "gzip" },
+    })
+    const M = `${path}/agents/manager`
+    const answers = [
+      await app.call("PATCH", M, packed("application/json")),
+      await app.call("PUT", `${M}/files/a.json`, packed("application/json")),
+      await app.call("PUT", `${path}/skills/greeter/file`, packed("text/markdown")),
+    ]
+    for (const { status, body } of answers)
+      assert.deepEqual([status, body.code], [415, "unsupported_media_type"], JSON.stringify(body))
+    assert.equal((await app.call("GET", `${M}/files/a.json`, { key: user.key })).status, 404)
+    const plain = { body: { description: "x" }, headers: { "Content-Encoding": "identity" } }
+    assert.equal((await app.call("PATCH", M, { key: user.key, ...plain })).status, 200)
   })
 
   test(`what comes in breaks no line of a log and no header (${name})`, async () => {

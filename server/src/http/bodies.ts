@@ -29,6 +29,7 @@ export function readJsonBodies(app: FastifyInstance): void {
     })
 
   async function readAny(request: FastifyRequest, payload: Readable): Promise<unknown> {
+    refusePacked(request)
     const endpoint = request.routeOptions.config.route?.endpoint
     const maxBytes = endpoint?.maxBodyBytes ?? LARGE_BYTES
     const length = request.headers["content-length"]
@@ -93,6 +94,13 @@ function valueIn(read: ReadJson): unknown {
   throw new AppError("invalid_request", "the body is not valid JSON")
 }
 
+/** A packed body would be kept as what it is not: nothing here unpacks. */
+function refusePacked({ headers }: FastifyRequest): void {
+  const coding = headers["content-encoding"] ?? "identity"
+  if (coding.trim().toLowerCase() !== "identity")
+    throw new AppError("unsupported_media_type", "send the body without a Content-Encoding")
+}
+
 /** Bodies of every type are left unread, for `rawBody`. */
 export function leaveBodies(app: FastifyInstance): void {
   app.removeAllContentTypeParsers()
@@ -104,6 +112,7 @@ export function leaveBodies(app: FastifyInstance): void {
  * itself as larger is refused here.
  */
 export function rawBody(request: FastifyRequest, maxBytes: number): Readable {
+  refusePacked(request)
   if (Number(request.headers["content-length"] ?? 0) > maxBytes) throw tooLarge()
   let taken = 0
   const limiter = new Transform({

@@ -142,7 +142,10 @@ export function createSecrets({ db, clock, masterKey }: SecretsOptions): Secrets
     if (checked.length === 0) return []
     const key = await ensureDataKey(user.id)
     const now = clock.now()
-    const tooMany = () => new AppError("invalid_request", `a user has at most ${MAX_SECRETS} secrets`)
+    const tooMany = () =>
+      new AppError("plan_limit", `a user has at most ${MAX_SECRETS} secrets`, {
+        extra: { limit: "secrets", max: MAX_SECRETS },
+      })
     const names = checked.map((secret) => secret.key).join(",")
     return [
       ...checked.map(({ key: name, value, agents: given }) =>
