@@ -35,6 +35,7 @@ export const models = {
     answer: z
       .object({ ok: z.boolean(), error: z.string().optional(), latency_ms: z.number() })
       .meta({ id: "ModelTest" }),
+    errors: ["budget_exhausted"],
     example: { body: { model: "demo/demo" } },
   }),
 }

@@ -16,6 +16,7 @@ export function errorStatuses(endpoint: Endpoint): Map<number, string[]> {
   if (things.length > 0) add(404, "no such thing, or not yours")
   if (endpoint.bodyKind !== "none" || endpoint.method !== "GET") add(413, "the body is too large")
   if (endpoint.bodyKind !== "raw" && endpoint.method !== "GET") add(415, "the body is not `application/json`")
+  if (endpoint.bodyKind === "raw") add(415, "the body has a type that is not taken, or a `Content-Encoding`")
   if (endpoint.method === "POST" && endpoint.access !== "public")
     add(409, "the `Idempotency-Key` was used with another body, or its first request is under way (`conflict`)")
   for (const code of endpoint.errors) add(ERROR_STATUS[code], ERROR_WORDS[code] ?? `\`${code}\``)
