@@ -24,6 +24,9 @@ addEventListener("vite:preloadError", async () => {
   location.reload()
 })
 
+/** A file that misses its place must not take the page away. */
+for (const type of ["dragover", "drop"]) addEventListener(type, (event) => event.preventDefault())
+
 const root = document.getElementById("root")
 
 if (root !== null)

@@ -462,6 +462,7 @@ export const t = {
     idHint: "The “name” in SKILL.md.",
     install: "Install",
     update: "Update",
+    installing: "Downloading and verifying…",
     installOne: (slug: string) => `Install ${slug}`,
     installed: (id: string) => `${id} is installed.`,
     registryTitle: "Install from ClawHub",

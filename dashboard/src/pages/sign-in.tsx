@@ -51,7 +51,7 @@ export function SignInPage({ linkError, suspended }: { linkError: unknown; suspe
             spellCheck={false}
             error={error}
             visibilityToggleButtonProps={{ "aria-label": t.signIn.show }}
-            data-autofocus
+            autoFocus
           />
           <Button type="submit" loading={signIn.isPending} disabled={!key.trim()}>
             {t.signIn.action}

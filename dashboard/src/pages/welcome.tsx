@@ -50,7 +50,7 @@ function NameForm({ onMade }: { onMade: (made: { user: string; key: string }) =>
           value={display}
           onChange={(e) => setDisplay(e.currentTarget.value)}
           maxLength={200}
-          data-autofocus
+          autoFocus
         />
         <TextInput
           label={t.welcome.userName}

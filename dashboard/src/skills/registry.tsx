@@ -1,5 +1,5 @@
 import { isApiError } from "@autonomis/sdk/errors.ts"
-import { Badge, Button, Group, Stack, Text, TextInput, Title } from "@mantine/core"
+import { Badge, Button, Group, Progress, Stack, Text, TextInput, Title } from "@mantine/core"
 import { useMutation, useQuery } from "@tanstack/react-query"
 import { useState } from "react"
 import { api, explain, queryClient } from "../api.ts"
@@ -128,6 +128,14 @@ function Result({ user, found }: { user: string; found: Found }) {
           {t.skills.downloads(compact(found.downloads))}
           {found.version ? ` · ${found.version}` : ""}
         </Text>
+        {install.isPending ? (
+          <div className="at-installing" role="status">
+            <Progress value={100} striped animated size="sm" aria-hidden />
+            <Text size="sm" c="dimmed">
+              {t.skills.installing}
+            </Text>
+          </div>
+        ) : null}
         {failed ? (
           <Text size="sm" c="var(--mantine-color-error)" role="alert">
             {failed}

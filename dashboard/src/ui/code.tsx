@@ -7,13 +7,13 @@ const MOST_CHARACTERS = 60_000
 
 /** A block of code with its language and a copy button; colours come once the highlighter has been fetched. */
 export const Code = memo(function Code({ text, language }: { text: string; language: string | null }) {
-  const [coloured, setColoured] = useState<ReactNode>(null)
+  const [coloured, setColoured] = useState<{ of: string; as: ReactNode } | null>(null)
   useEffect(() => {
     if (language === null || text.length > MOST_CHARACTERS) return
     let current = true
     const timer = setTimeout(async () => {
       const { highlight } = await import("./highlight.tsx")
-      if (current) setColoured(highlight(text, language))
+      if (current) setColoured({ of: text, as: highlight(text, language) })
     }, 60)
     return () => {
       current = false
@@ -28,7 +28,7 @@ export const Code = memo(function Code({ text, language }: { text: string; langu
       </figcaption>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard */}
       <pre tabIndex={0}>
-        <code>{coloured ?? text}</code>
+        <code>{coloured?.of === text ? coloured.as : text}</code>
       </pre>
     </figure>
   )
