@@ -144,7 +144,7 @@ export function createAttachments(db: Database, dataDir: string, now: () => numb
       const newestFirst = await mapImages(messages.toReversed(), async (image) => {
         if (image.hash === undefined || !HASH.test(image.hash)) return image
         if (left <= 0) return OMITTED
-        const bytes = await readShared(join(folderOf(userId), image.hash)).catch(() => null)
+        const bytes = await readWhole(join(folderOf(userId), image.hash)).catch(() => null)
         if (bytes === null) return OMITTED
         left -= bytes.length
         return left < 0 ? OMITTED : { ...image, bytes }
@@ -185,17 +185,16 @@ export function createAttachments(db: Database, dataDir: string, now: () => numb
 }
 
 /** On a thread of its own: 5 MiB would hold up everybody's requests. */
-async function sha256(bytes: Uint8Array): Promise<string> {
-  // What all threads share (and only that) has its hash already; the cipher takes none of it.
-  return Buffer.from(await webcrypto.subtle.digest("SHA-256", bytes.slice())).toString("hex")
+async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  return Buffer.from(await webcrypto.subtle.digest("SHA-256", bytes)).toString("hex")
 }
 
-/** Into memory that the runtime's threads share: it is not copied on its way to them. */
-async function readShared(path: string): Promise<Uint8Array> {
+/** Into memory of its own, which the runtime's thread is given. */
+async function readWhole(path: string): Promise<Uint8Array<ArrayBuffer>> {
   const file = await open(path)
   try {
     const { size } = await file.stat()
-    const bytes = new Uint8Array(new SharedArrayBuffer(size))
+    const bytes = new Uint8Array(size)
     for (let done = 0; done < size; ) {
       const { bytesRead } = await file.read(bytes, done, size - done, done)
       if (bytesRead === 0) throw new Error("the file has become shorter")
@@ -211,7 +210,7 @@ type Image = {
   type: "image"
   mime_type: "image/png" | "image/jpeg" | "image/gif" | "image/webp"
   hash?: string | undefined
-  bytes?: Uint8Array | undefined
+  bytes?: Uint8Array<ArrayBuffer> | undefined
 }
 type Text = { type: "text"; text: string }
 const OMITTED: Text = { type: "text", text: "[an earlier image, not shown again]" }

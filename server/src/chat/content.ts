@@ -86,7 +86,7 @@ function checkedImage({ type, mime_type, data }: Image, path: string) {
   return { type, mime_type, bytes, ...(sha256 === undefined ? {} : { hash: sha256 }) }
 }
 
-function decoded(data: string | Lifted): { bytes: Uint8Array | null; sha256?: string } {
+function decoded(data: string | Lifted): { bytes: Uint8Array<ArrayBuffer> | null; sha256?: string } {
   if (typeof data === "string") return { bytes: fromBase64(data) }
   return "fault" in data ? { bytes: null } : data
 }

@@ -7,14 +7,14 @@ const bytes = randomBytes(60_000)
 const base64 = bytes.toString("base64")
 const sha256 = createHash("sha256").update(bytes).digest("hex")
 
-test("long base64 is lifted with its hash into shared memory, by the place that faults name", () => {
+test("long base64 is lifted with its hash into memory of its own, by the place that faults name", () => {
   const body = {
     messages: [{ content: [{ data: base64 }, { image_url: { url: `data:image/png;base64,${base64}` } }] }],
   }
   const found = new Map(lift(body))
   assert.deepEqual([...found.keys()], ["messages[0].content[0].data", "messages[0].content[1].image_url.url"])
   for (const lifted of found.values()) {
-    assert.ok("bytes" in lifted && lifted.bytes.buffer instanceof SharedArrayBuffer)
+    assert.ok("bytes" in lifted && lifted.bytes.length === lifted.bytes.buffer.byteLength)
     assert.deepEqual([Buffer.compare(lifted.bytes, bytes), lifted.sha256], [0, sha256])
   }
   const [first, second] = body.messages[0]?.content ?? []

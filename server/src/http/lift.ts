@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto"
 
-/** Bytes that stood in a body as base64, in memory that all threads share. */
-export type Lifted = { bytes: Uint8Array; sha256: string } | { fault: "not base64" }
+/** Bytes that stood in a body as base64, in memory of their own that can be given to another thread. */
+export type Lifted = { bytes: Uint8Array<ArrayBuffer>; sha256: string } | { fault: "not base64" }
 
 /** Shorter strings are left where they are. */
 const LONG = 64 * 1024
@@ -52,20 +52,19 @@ export function decodedSize(base64: string): number {
 }
 
 /** Decoding it is ten times as fast as a regular expression; but the decoder passes over white space. */
-export function fromBase64(base64: string): Uint8Array | null {
+export function fromBase64(base64: string): Uint8Array<ArrayBuffer> | null {
   if (SPACES.some((space) => base64.includes(space))) return null
   try {
-    const bytes = Uint8Array.fromBase64(base64)
-    return bytes.length === decodedSize(base64) ? bytes : null
+    const bytes = new Uint8Array(decodedSize(base64))
+    const { read, written } = bytes.setFromBase64(base64)
+    return read === base64.length && written === bytes.length ? bytes : null
   } catch {
     return null
   }
 }
 
 function decode(base64: string): Lifted {
-  const decoded = fromBase64(base64)
-  if (decoded === null) return { fault: "not base64" }
-  const bytes = new Uint8Array(new SharedArrayBuffer(decoded.length))
-  bytes.set(decoded)
-  return { bytes, sha256: createHash("sha256").update(decoded).digest("hex") }
+  const bytes = fromBase64(base64)
+  if (bytes === null) return { fault: "not base64" }
+  return { bytes, sha256: createHash("sha256").update(bytes).digest("hex") }
 }

@@ -43,7 +43,7 @@ for (const [model, options] of [
 test("a run with large pictures has a thread of its own: what it does there holds up no other run", async () => {
   await using runtime = startRuntime({ workers: 1, entry: faulty, watchdogMs: 60_000, log: () => {} })
   runtime.start()
-  const bytes = new Uint8Array(new SharedArrayBuffer(1_200_000))
+  const bytes = new Uint8Array(1_200_000)
   const message = {
     v: 1 as const,
     role: "user" as const,

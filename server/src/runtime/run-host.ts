@@ -33,7 +33,7 @@ interface LiveRun extends RunEntry {
 const MAX_LIVE_OUTPUT = 1024 * 1024
 
 /** The main thread's side of all runs of one worker: what they ask for is looked up here, by the run they belong to. */
-export function createRunHost(post: (message: ToWorker) => void, log: RuntimeLog) {
+export function createRunHost(post: (message: ToWorker, given?: ArrayBuffer[]) => void, log: RuntimeLog) {
   const runs = new Map<string, LiveRun>()
 
   async function hands(run: LiveRun, callId: number, call: HandsCall) {
@@ -92,7 +92,8 @@ export function createRunHost(post: (message: ToWorker) => void, log: RuntimeLog
   return {
     start(entry: RunEntry) {
       runs.set(entry.spec.runId, { ...entry, calls: new Map(), reserved: new Map(), usage: NO_USAGE })
-      post({ type: "run", spec: entry.spec })
+      // A picture is given away, not copied: nobody needs it here any more.
+      post({ type: "run", spec: entry.spec }, picturesOf(entry.spec))
     },
 
     /** The hands are stopped from here, so that a worker that is busy cannot delay it. */
@@ -154,6 +155,16 @@ export function createRunHost(post: (message: ToWorker) => void, log: RuntimeLog
       }
     },
   }
+}
+
+function picturesOf({ history }: RunSpec): ArrayBuffer[] {
+  const found = new Set<ArrayBuffer>()
+  for (const { message } of history) {
+    if (message.role !== "user" && message.role !== "tool") continue
+    for (const part of message.content)
+      if (part.type === "image" && part.bytes !== undefined) found.add(part.bytes.buffer)
+  }
+  return [...found]
 }
 
 async function perform(

@@ -11,7 +11,7 @@ const ImagePart = z.object({
   type: z.literal("image"),
   mime_type: z.enum(["image/png", "image/jpeg", "image/gif", "image/webp"]),
   hash: z.string().optional(),
-  bytes: z.custom<Uint8Array>((value) => value instanceof Uint8Array).optional(),
+  bytes: z.instanceof(Uint8Array).optional(),
 })
 
 /** `opaque` is bound to the provider that made it (a signature) and is dropped when the model changes. */

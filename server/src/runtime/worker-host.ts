@@ -59,8 +59,8 @@ export function startWorker(options: WorkerOptions): WorkerHost {
   let dead = false
   let lastCallId = 0
   const answers = new Map<number, (message: FromWorker | null) => void>()
-  const post = (message: ToWorker) => {
-    if (!dead) worker.postMessage(message)
+  const post = (message: ToWorker, given: ArrayBuffer[] = []) => {
+    if (!dead) worker.postMessage(message, given)
   }
   const runs = createRunHost(post, options.log)
 
