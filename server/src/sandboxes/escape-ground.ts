@@ -36,7 +36,9 @@ export async function onGround(
       driver,
       // A fresh sandbox for each, so that none helps or hinders the next.
       async attempt(way) {
-        const spec = specOf({ limits: { memoryBytes: 256 * 1024 * 1024, cpus: 1, pids: 100, storageBytes: null } })
+        // With a limit, so that the workspace is on its user's disk where there can be one, as for most tenants.
+        const storageBytes = 256 * 1024 * 1024
+        const spec = specOf({ limits: { memoryBytes: 256 * 1024 * 1024, cpus: 1, pids: 100, storageBytes } })
         const stream = await driver.open(spec, AbortSignal.timeout(30_000))
         const client = await connectGuest(stream)
         const exports = Object.entries(env).map(([name, value]) => `export ${name}='${value}'`)
