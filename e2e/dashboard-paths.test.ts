@@ -142,6 +142,21 @@ test("several agents are created at once, and a name that is used twice is marke
   assert.deepEqual(agents.map((agent: { name: string }) => agent.name).toSorted(), ["alpha", "beta", "manager"])
 })
 
+test("setting up that failed says why and what to do, also later on the agent's page", async () => {
+  await using own = await startServer({ env: { AUTONOMIS_DEMO: "off" } })
+  await using itsBrowser = await startBrowser(own.url)
+  const { body } = await own.call("POST", "/users", { user: "fails", tier: "pro" })
+  const { page } = await itsBrowser.open()
+  await signIn(page, body.api_key, "/u/fails/new-agents")
+  await page.getByLabel("Name", { exact: true }).fill("lost")
+  await page.getByRole("button", { name: "Create agent" }).click()
+  const why = "Secret ANTHROPIC_API_KEY is not set. Set the provider's key as a secret"
+  await page.getByText(why).waitFor({ timeout: 30_000 })
+  await page.goto("/u/fails/agents/lost/settings")
+  await page.getByText(why).waitFor()
+  assert.equal(await page.getByText("Workspace created").count(), 0, "what is done needs no telling any more")
+})
+
 test("a model is tried on request, and what is wrong with its key is said", async () => {
   await using double = await startOpenAiDouble()
   await using own = await startServer({

@@ -42,10 +42,13 @@ export function explain(error: unknown): string {
     if (error.code === "unauthorized") return t.errors.signedOut
     if (error.status >= 500) return t.errors.server(error.requestId)
     const details = error.details.map((d) => (d.path ? `${d.path}: ${d.message}` : d.message)).join("; ")
-    return details ? `${capital(error.message)}: ${details}` : `${capital(error.message)}.`
+    return details ? `${capital(error.message)}: ${details}` : sentence(error.message)
   }
   return t.errors.unknown
 }
+
+/** The API's messages begin small and end without a full stop. */
+export const sentence = (text: string) => `${capital(text)}.`
 
 function capital(text: string): string {
   return text.slice(0, 1).toUpperCase() + text.slice(1).replace(/\.$/, "")

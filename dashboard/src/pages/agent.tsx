@@ -76,7 +76,7 @@ export function AgentPage() {
       {info.error ? <Failure error={info.error} retry={() => info.refetch()} /> : null}
       {info.data && (info.data.state === "failed" || info.data.state === "deploying") ? (
         <section className="at-card at-above" aria-label={t.deploy.progress}>
-          <DeployTimeline user={user} agents={[agent]} />
+          <DeployTimeline user={user} agents={[agent]} brief />
         </section>
       ) : null}
       <Tabs

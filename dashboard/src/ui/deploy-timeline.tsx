@@ -2,14 +2,23 @@ import type { DeployStatus } from "@autonomis/contract/agents.ts"
 import { followDeploy } from "@autonomis/sdk/follow.ts"
 import { Progress, Stack, Text, Timeline } from "@mantine/core"
 import { useEffect, useState } from "react"
-import { api, queryClient } from "../api.ts"
+import { api, queryClient, sentence } from "../api.ts"
 import { t } from "../texts.ts"
 import { duration } from "./format.ts"
 import { Icon } from "./icon.tsx"
 import { Failure, Loading } from "./states.tsx"
 
 /** Where setting up stands, live until it has ended; a failure with its cause and cure. */
-export function DeployTimeline({ user, agents }: { user: string; agents: readonly string[] }) {
+export function DeployTimeline({
+  user,
+  agents,
+  brief = false,
+}: {
+  user: string
+  agents: readonly string[]
+  /** Leaves out what is done. */
+  brief?: boolean
+}) {
   const [status, setStatus] = useState<DeployStatus | null>(null)
   const [error, setError] = useState<unknown>(null)
   useEffect(() => {
@@ -28,7 +37,7 @@ export function DeployTimeline({ user, agents }: { user: string; agents: readonl
   }, [user])
   if (error) return <Failure error={error} />
   if (status === null) return <Loading rows={2} height={32} />
-  const steps = status.steps.filter((step) => agents.includes(step.agent))
+  const steps = status.steps.filter((step) => agents.includes(step.agent) && !(brief && step.status === "done"))
   const active = steps.findLastIndex((step) => step.status !== "pending")
   return (
     <Stack gap="md">
@@ -59,7 +68,7 @@ export function DeployTimeline({ user, agents }: { user: string; agents: readonl
             </Text>
             {step.error ? (
               <Text size="sm" c="var(--mantine-color-error)">
-                {step.error.cause} {step.error.cure}
+                {sentence(step.error.cause)} {sentence(step.error.cure)}
               </Text>
             ) : null}
           </Timeline.Item>
