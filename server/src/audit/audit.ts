@@ -1,6 +1,9 @@
 import type { Database, Step } from "../db/database.ts"
+import { preparedInsert } from "../db/prepared.ts"
+import type { Schema } from "../db/schema.ts"
 import type { Origin } from "../http/endpoint.ts"
 import { newId } from "../lib/ids.ts"
+import { remember } from "../lib/remember.ts"
 
 export interface Change {
   /** The account concerned; null for the platform itself. */
@@ -13,10 +16,22 @@ export interface Change {
 
 const MAX_TARGET = 500
 
+const NOTHING: Schema["audit"] = {
+  id: "",
+  user_id: null,
+  actor: "",
+  action: "",
+  target: "",
+  ip: null,
+  request_id: "",
+  created_at: 0,
+}
+const insertOn = remember((db: Database) => preparedInsert(db, "audit", NOTHING))
+
 /** The audit's row of a change: put it into the same `db.batch`, so that no change stands without it nor it without one. */
 export function auditStep(db: Database, origin: Origin, change: Change, now: number): Step {
   return {
-    query: db.kysely.insertInto("audit").values({
+    query: insertOn(db)({
       id: newId("aud", now),
       user_id: change.userId,
       actor: origin.actor,

@@ -1,6 +1,7 @@
-import type { CompiledQuery } from "kysely"
+import type { CompiledQuery, InsertObject, InsertQueryBuilder, InsertResult } from "kysely"
 import { type Awaitable, whenThere } from "../lib/awaitable.ts"
 import type { Compilable, Database } from "./database.ts"
+import type { Schema } from "./schema.ts"
 import { tablesOf, type Writes } from "./writes.ts"
 
 /**
@@ -23,6 +24,19 @@ export function prepared<Row, Parameters extends readonly string[]>(
     if (kept !== null && Array.isArray(rows)) return kept.set(parameters, rows)
     return rows
   }
+}
+
+/** An insert that is compiled once, for rows with the columns of `example`. `finish` may add what takes no parameter. */
+export function preparedInsert<T extends keyof Schema & string>(
+  db: Database,
+  table: T,
+  example: InsertObject<Schema, T>,
+  finish: (insert: InsertQueryBuilder<Schema, T, InsertResult>) => Compilable<unknown> = (insert) => insert,
+): (row: InsertObject<Schema, T>) => Compilable<unknown> {
+  const compiled = finish(db.kysely.insertInto(table).values(example)).compile()
+  const columns = Object.keys(example) as (keyof InsertObject<Schema, T>)[]
+  if (columns.length !== compiled.parameters.length) throw new TypeError("wrong number of parameters")
+  return (row) => ({ compile: () => ({ ...compiled, parameters: columns.map((column) => row[column]) }) })
 }
 
 /** The row of a read that finds one or none. */

@@ -23,7 +23,7 @@ function bind(value: unknown): SQLInputValue {
   throw new TypeError("cannot bind an object")
 }
 
-function preparer(raw: DatabaseSync, ran: (sql: string) => void = () => {}): (text: string) => Statement {
+function preparer(raw: DatabaseSync, watch: (sql: string) => () => void = () => () => {}): (text: string) => Statement {
   const kept = new Map<string, Statement>()
   return (text) => {
     // A transaction that reads before it writes would fail at once when another wrote in between.
@@ -31,14 +31,15 @@ function preparer(raw: DatabaseSync, ran: (sql: string) => void = () => {}): (te
     const known = kept.get(query)
     if (known) return known
     const statement: StatementSync = raw.prepare(query)
+    const ran = watch(query)
     const made: Statement = {
       reader: statement.columns().length > 0,
       all(parameters) {
-        ran(query)
+        ran()
         return statement.all(...parameters.map(bind))
       },
       run(parameters) {
-        ran(query)
+        ran()
         return statement.run(...parameters.map(bind))
       },
       iterate: (parameters) => statement.iterate(...parameters.map(bind)),
@@ -68,7 +69,7 @@ export function openSqlite(file: string): Database {
     "pragma journal_mode=wal; pragma synchronous=full; pragma cache_size=-16000; pragma journal_size_limit=67108864",
   )
   const writes = countWrites()
-  const prepare = preparer(raw, writes.ran)
+  const prepare = preparer(raw, writes.watch)
   const kysely = new Kysely<Schema>({ dialect: new Dialect({ database: { prepare, close: () => raw.close() } }) })
 
   const rawRead = new DatabaseSync(file, { timeout: 5000, readOnly: true })
@@ -83,6 +84,7 @@ export function openSqlite(file: string): Database {
     reject(error: unknown): void
   }
   const jobs: Job[] = []
+  const run = (sql: string) => void prepare(sql).run([])
 
   async function flush(): Promise<void> {
     // The lock that Kysely's own transactions take: nothing slips into another's transaction.
@@ -91,19 +93,19 @@ export function openSqlite(file: string): Database {
       if (jobs.length > 0) setImmediate(() => void flush())
       const answers: (() => void)[] = []
       try {
-        raw.exec("begin immediate")
+        run("begin")
         for (const job of now) {
-          raw.exec("savepoint job")
+          run("savepoint job")
           try {
             const value = job.run()
             answers.push(() => job.resolve(value))
           } catch (error) {
-            raw.exec("rollback to job")
+            run("rollback to job")
             answers.push(() => job.reject(error))
           }
-          raw.exec("release job")
+          run("release job")
         }
-        raw.exec("commit")
+        run("commit")
       } catch (error) {
         if (raw.isTransaction) raw.exec("rollback")
         for (const job of now) job.reject(error)

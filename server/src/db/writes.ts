@@ -5,8 +5,8 @@ export interface Writes {
 }
 
 export interface WriteCounter extends Writes {
-  /** To be told of every statement of the one connection that writes, as it runs. */
-  ran(sql: string): void
+  /** What is to be called whenever the one connection that writes runs this statement. */
+  watch(sql: string): () => void
 }
 
 const WRITE = /^\s*(?:insert into|update|delete from) "(\w+)"/i
@@ -20,15 +20,22 @@ export function countWrites(): WriteCounter {
   const count = (table: string) => counts.set(table, (counts.get(table) ?? 0) + 1)
   return {
     of: (tables) => tables.reduce((sum, table) => sum + (counts.get(table) ?? 0), others),
-    ran(sql) {
+    watch(sql) {
       const table = WRITE.exec(sql)?.[1]
-      if (table !== undefined) {
-        count(table)
-        uncommitted.add(table)
-      } else if (/^\s*commit\b/i.test(sql)) {
-        uncommitted.forEach(count)
-        uncommitted.clear()
-      } else if (!READ.test(sql)) others++
+      if (table !== undefined)
+        return () => {
+          count(table)
+          uncommitted.add(table)
+        }
+      if (/^\s*commit\b/i.test(sql))
+        return () => {
+          uncommitted.forEach(count)
+          uncommitted.clear()
+        }
+      if (READ.test(sql)) return () => {}
+      return () => {
+        others++
+      }
     },
   }
 }

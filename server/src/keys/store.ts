@@ -1,13 +1,25 @@
 import type { Database, Step } from "../db/database.ts"
-import { onlyRow, prepared } from "../db/prepared.ts"
+import { onlyRow, prepared, preparedInsert } from "../db/prepared.ts"
 import type { KeyKind, Schema } from "../db/schema.ts"
 
 /** A key's row with the keys it was opened with and its user; the left joins tell what is gone. */
 export type KeyRow = NonNullable<Awaited<ReturnType<KeyStore["find"]>>>
 export type KeyStore = ReturnType<typeof keyStore>
 
+const NO_KEY: Schema["api_keys"] = {
+  hash: "",
+  kind: "user",
+  user_id: null,
+  agent_id: null,
+  parent_hash: null,
+  created_at: 0,
+  expires_at: null,
+  impersonated_by: null,
+}
+
 export function keyStore(db: Database) {
   const find = prepared<FindRow, [string]>(db, findQuery(db))
+  const insert = preparedInsert(db, "api_keys", NO_KEY)
   const keys = () => db.kysely.deleteFrom("api_keys")
   /** Keys that were opened with those of `parents`, also at one remove. */
   const below = (parents: ReturnType<typeof selectHashes>) =>
@@ -28,9 +40,7 @@ export function keyStore(db: Database) {
   return {
     find: (hash: string) => onlyRow(find(hash)),
 
-    insert(row: Schema["api_keys"]): Step {
-      return { query: db.kysely.insertInto("api_keys").values(row), rows: 1 }
-    },
+    insert: (row: Schema["api_keys"]): Step => ({ query: insert(row), rows: 1 }),
 
     /** An administrator's key that stands already stays as it is, with what was opened with it. */
     keep(row: Schema["api_keys"]): Step {

@@ -1,4 +1,4 @@
-import { randomBytes } from "node:crypto"
+import { chance } from "./chance.ts"
 
 const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -8,13 +8,8 @@ const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
  */
 export function newId(prefix: string, now: number = Date.now()): string {
   if (now !== written.ms) written = { ms: now, text: timeText(now) }
-  // Drawn for many ids at once: each request has one, and a call to the system costs more than all the rest here.
-  if (used + CHANCE > drawn.length) {
-    drawn = randomBytes(256 * CHANCE)
-    used = 0
-  }
   let id = `${prefix}_${written.text}`
-  for (const end = used + CHANCE; used < end; used++) id += ALPHABET[(drawn[used] ?? 0) & 31]
+  for (const byte of chance(CHANCE)) id += ALPHABET[byte & 31]
   return id
 }
 
@@ -25,8 +20,6 @@ function timeText(ms: number): string {
 }
 
 const CHANCE = 16
-let drawn = Buffer.alloc(0)
-let used = 0
 /** Many ids share a millisecond. */
 let written = { ms: -1, text: "" }
 

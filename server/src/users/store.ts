@@ -1,7 +1,7 @@
 import { sql } from "kysely"
 import type { Database, Step } from "../db/database.ts"
 import { noSuchUser } from "../db/for-user.ts"
-import { onlyRow, prepared } from "../db/prepared.ts"
+import { onlyRow, prepared, preparedInsert } from "../db/prepared.ts"
 import type { Schema } from "../db/schema.ts"
 
 export interface ListFilter {
@@ -13,8 +13,21 @@ export interface ListFilter {
 const NAMED = ["id", "name", "tier", "state", "limits"] as const
 export type NamedRow = Readonly<Pick<Schema["users"], (typeof NAMED)[number]>>
 
+const NOBODY: Schema["users"] = {
+  id: "",
+  name: null,
+  email: null,
+  display_name: null,
+  tier: "",
+  state: "active",
+  state_reason: null,
+  limits: "{}",
+  created_at: 0,
+}
+
 export function userStore(db: Database) {
   const byName = prepared<NamedRow, [string]>(db, db.read.selectFrom("users").select(NAMED).where("name", "=", ""))
+  const insert = preparedInsert(db, "users", NOBODY, (query) => query.onConflict((c) => c.column("name").doNothing()))
   const planOf = prepared<Pick<Schema["users"], "tier" | "limits">, [string]>(
     db,
     db.read
@@ -47,16 +60,7 @@ export function userStore(db: Database) {
 
     planOf: (userId: string) => onlyRow(planOf(userId)),
 
-    insert(row: Schema["users"], taken: () => Error): Step {
-      return {
-        query: db.kysely
-          .insertInto("users")
-          .values(row)
-          .onConflict((c) => c.column("name").doNothing()),
-        rows: 1,
-        otherwise: taken,
-      }
-    },
+    insert: (row: Schema["users"], taken: () => Error): Step => ({ query: insert(row), rows: 1, otherwise: taken }),
 
     async list({ after, limit, q }: ListFilter) {
       let query = db.read
