@@ -38,7 +38,7 @@ const DOCKER_REMOVED: Record<Boundary, Rewrite> = {
     return host({ Tmpfs, Mounts: [...(Array.isArray(Mounts) ? Mounts : []), shown] })(body, dataDir)
   },
   "own uid": asRoot,
-  "own processes only": host({ PidMode: "host", Init: false }),
+  "own processes only": host({ PidMode: "host" }),
   "no network": (body) => host({ NetworkMode: "host" })({ ...body, NetworkDisabled: false }, ""),
   seccomp: host({ SecurityOpt: ["no-new-privileges:true", "seccomp=unconfined"] }),
   // Who is not root may not write there either: both are taken away.

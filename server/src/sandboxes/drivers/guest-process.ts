@@ -29,6 +29,8 @@ export interface GuestProcess extends RunningGuest {
 }
 
 const MAX_STDERR = 4_096
+/** Whoever writes more is no starting sandbox: it is left unread, and costs nobody anything. */
+const MAX_STDERR_READ = 64 * 1024
 const GRACE_MS = 1_000
 
 /** Starts a process whose descriptor 3 speaks the guest protocol. */
@@ -64,9 +66,12 @@ async function stopChild(child: ChildProcess, channel: Duplex, ended: Promise<un
 /** The last of what a starting sandbox complains about; bounded, since later it is the tenant's to write. */
 function tailOf(stream: Readable | null): () => string {
   let tail = ""
+  let read = 0
   stream?.setEncoding("utf8")
   stream?.on("data", (chunk: string) => {
     tail = (tail + chunk).slice(-MAX_STDERR)
+    read += chunk.length
+    if (read > MAX_STDERR_READ) stream.pause()
   })
   return () => tail.replace(/[^\x20-\x7e\n]/g, "?").trim()
 }

@@ -37,6 +37,12 @@ export interface ContainerBody {
   [name: string]: unknown
 }
 
+/**
+ * The first process: takes in what background processes leave behind when they end, and lets go of the output that the
+ * daemon reads and that no limit counts, before anything of the tenant's could write to it.
+ */
+const FIRST = ["/bin/bash", "--norc", "-c", 'exec < /dev/null > /dev/null 2>&1; "$@" & wait $!', "sandbox"]
+
 /** The body of Docker's `POST /containers/create`. */
 export function containerFor(parts: ContainerParts, labels: Record<string, string>): ContainerBody {
   const { spec, user, channelFolder } = parts
@@ -48,14 +54,13 @@ export function containerFor(parts: ContainerParts, labels: Record<string, strin
   const readOnly = (source: string, target: string) => ({ ...bind(source, target), ReadOnly: true })
   const body = {
     Image: IMAGE,
-    Cmd: parts.command ?? guest,
+    Cmd: [...FIRST, ...(parts.command ?? guest)],
     User: user,
     WorkingDir: "/work",
     Hostname: "sandbox",
     NetworkDisabled: true,
     HostConfig: {
-      // Takes in what background processes leave behind when they end.
-      Init: true,
+      Init: false,
       NetworkMode: "none",
       IpcMode: "private",
       CgroupnsMode: "private",
@@ -87,7 +92,6 @@ export function containerFor(parts: ContainerParts, labels: Record<string, strin
         ...(channelFolder === null ? [] : [readOnly(channelFolder, CHANNEL_INSIDE)]),
         ...spec.readOnlyMounts.map(({ source, target }) => readOnly(source, target)),
       ],
-      // What is written to the standard output of the first process is a tenant's: it is kept nowhere.
       LogConfig: { Type: "none" },
       RestartPolicy: { Name: "no" },
     },

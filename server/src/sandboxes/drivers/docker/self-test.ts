@@ -25,6 +25,7 @@ const MUST: Record<string, string> = {
   "host hidden": "host files hidden",
   "clean environment": "clean environment",
   "own workspace": "own workspace",
+  "no output to the daemon": "no output to the daemon",
   "open files limit": "open files limit",
 }
 /** Read from the container's control groups, where the kernel says what it has taken. */
@@ -57,6 +58,7 @@ for f in / /usr /usr/local /usr/local/bin /etc /dev /bin /run /run/autonomis /sy
 [ ! -e /home ] && [ -z "$( (ls -A /root; ls -A /sys/fs/cgroup) 2>/dev/null)" ] && [ ! -e /sys/kernel ] && [ ! -e /etc/shadow ] && say "host hidden"
 [ "$(env | grep -vc -e '^PATH=' -e '^PWD=' -e '^SHLVL=' -e '^_=' -e '^OLDPWD=' -e '^HOME=' -e '^HOSTNAME=sandbox$')" = 0 ] && say "clean environment"
 [ "$(cat /work/.asked)" = autonomis ] && ( echo probe > /work/.probe && rm /work/.probe ) 2>/dev/null && say "own workspace"
+[ "$(readlink /proc/1/fd/0 /proc/1/fd/1 /proc/1/fd/2 | sort -u)" = /dev/null ] && say "no output to the daemon"
 [ "$(ulimit -n)" = 4096 ] && [ "$(ulimit -c)" = 0 ] && say "open files limit"
 ls /usr/local/bin /usr/bin > /work/.programs
 echo ready >> /work/.said
@@ -145,6 +147,7 @@ function judge(said: string, inForce: string[] | null): Omit<ProbeResult, "progr
   const holds = [
     ...new Set(Object.entries(MUST).flatMap(([name, title]) => (seen.has(name) ? [title] : []))),
     ...inForce,
+    "disk watch",
   ]
   if (!said.includes("ready\n"))
     return {
