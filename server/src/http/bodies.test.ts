@@ -28,8 +28,8 @@ before(async () => {
 after(() => server[Symbol.asyncDispose]())
 
 const says = (content: unknown) => ({ messages: [{ role: "user", content }] })
-const post = (body: string | Uint8Array | AsyncIterable<Uint8Array>, key = "admin") =>
-  fetch(`${server.url}${path()}`, {
+const post = (body: string | Uint8Array | AsyncIterable<Uint8Array>, key = "admin", user = "ada") =>
+  fetch(`${server.url}${path(user)}`, {
     method: "POST",
     headers: { "Content-Type": "application/json", "X-API-Key": key },
     body: body instanceof Uint8Array || typeof body === "string" ? body : ReadableStream.from(body),
@@ -162,4 +162,7 @@ test("who is over the rate is told before a large body is received", async () =>
   await until(() => answer().startsWith("HTTP/1.1 429"), "refused")
   socket.destroy()
   await once(socket, "close")
+  // Also who first sends all of it is told.
+  const whole = await post(JSON.stringify(says("a")).padEnd(13 * MIB), "bob", "bob")
+  assert.equal(whole.status, 429)
 })

@@ -40,22 +40,39 @@ for (const [model, options] of [
   })
 }
 
+const largePicture = () => [
+  { seq: 1, message: userMessage("Hello") },
+  {
+    seq: 2,
+    message: {
+      v: 1 as const,
+      role: "user" as const,
+      content: [{ type: "image" as const, mime_type: "image/png" as const, bytes: new Uint8Array(1_200_000) }],
+    },
+  },
+]
+
 test("a run with large pictures has a thread of its own: what it does there holds up no other run", async () => {
   await using runtime = startRuntime({ workers: 1, entry: faulty, watchdogMs: 60_000, log: () => {} })
   runtime.start()
-  const bytes = new Uint8Array(1_200_000)
-  const message = {
-    v: 1 as const,
-    role: "user" as const,
-    content: [{ type: "image" as const, mime_type: "image/png" as const, bytes }],
-  }
-  const large = runSpec("x", { model: "faulty/stuck", history: [{ seq: 1, message }] })
+  const large = runSpec("x", { model: "faulty/stuck", history: largePicture() })
   let ended = false
   void runtime.run(large, testHost()).outcome.then(() => {
     ended = true
   })
   assert.equal((await runtime.run(runSpec("Hello"), testHost()).outcome).type, "succeeded")
   assert.equal(ended, false)
+})
+
+test("the thread for large pictures goes when there are none, and comes again", async () => {
+  await using runtime = startRuntime({ workers: 1, heavyIdleMs: 0, log: () => {} })
+  runtime.start()
+  const threads = () => Object(process.report.getReport()).workers.length
+  for (let round = 0; round < 2; round++) {
+    const { type } = await runtime.run(runSpec("x", { history: largePicture() }), testHost()).outcome
+    assert.equal(type, "succeeded")
+    await until(() => threads() === 1, "the one thread that stays")
+  }
 })
 
 test("a thread whose own code cannot be loaded says so at once, and goes on with runs", async () => {

@@ -19,6 +19,8 @@ export interface RuntimeOptions {
   settings?: Partial<RuntimeSettings>
   /** Text and images of one user alive at once; a run beyond waits its turn. */
   bytesPerUser?: number
+  /** How long the thread for large runs is kept without one. */
+  heavyIdleMs?: number
   /** Another program for the threads; for tests of what happens when one gets stuck or dies. */
   entry?: URL
 }
@@ -28,6 +30,8 @@ export interface RuntimeOptions {
  * writing a request of many megabytes takes a thread tens of milliseconds, and those who chat would wait for it.
  */
 const HEAVY_BYTES = MIB
+/** Their thread goes when there are none: it holds memory for what it has sent. */
+const HEAVY_IDLE_MS = 30_000
 
 /** After a thread has ended the next is started at once, but not more often than this. */
 const RESTART_PAUSE_MS = 1000
@@ -45,7 +49,9 @@ export function startRuntime(options: RuntimeOptions): Runtime {
   const unfinished = new Set<(outcome: RunOutcome) => void>()
 
   /** One place of the pool: its thread may be replaced, its waiting runs stay. */
-  function createSlot(name: string, stepsBack = false) {
+  function createSlot(name: string, heavyIdleMs: number | null = null) {
+    let runs = 0
+    let idle: NodeJS.Timeout | undefined
     let startedAt = Number.NEGATIVE_INFINITY
     let restart: NodeJS.Timeout | null = null
     let worker: WorkerHost | null = null
@@ -56,7 +62,7 @@ export function startRuntime(options: RuntimeOptions): Runtime {
       startedAt = performance.now()
       worker = startWorker({
         name,
-        stepsBack,
+        stepsBack: heavyIdleMs !== null,
         heapMb,
         watchdogMs: options.watchdogMs ?? 5000,
         entry: options.entry ?? new URL("./worker.ts", import.meta.url),
@@ -74,11 +80,25 @@ export function startRuntime(options: RuntimeOptions): Runtime {
       whenUp = []
       for (const go of waiting) go()
     }
+    async function end() {
+      if (restart !== null) clearTimeout(restart)
+      const ended = worker
+      worker = null
+      startedAt = Number.NEGATIVE_INFINITY
+      await ended?.stop()
+    }
     return {
       admission: createByteGate(limits),
       start,
-      startOnce() {
+      /** For a slot that is not begun with the others: there is a thread until the function given back was called. */
+      hold() {
+        if (heavyIdleMs === null) return () => {}
+        clearTimeout(idle)
+        runs++
         if (startedAt === Number.NEGATIVE_INFINITY) start()
+        return () => {
+          if (--runs === 0) idle = setTimeout(() => void end(), heavyIdleMs).unref()
+        }
       },
       current: () => worker,
       /** Runs `go` with a thread, now or when the next is up. */
@@ -87,14 +107,14 @@ export function startRuntime(options: RuntimeOptions): Runtime {
         else whenUp.push(() => worker !== null && go(worker))
       },
       async stop() {
-        if (restart !== null) clearTimeout(restart)
-        await worker?.stop()
+        clearTimeout(idle)
+        await end()
       },
     }
   }
   const count = options.workers ?? Math.max(1, availableParallelism() - 1)
   const slots = Array.from({ length: count }, (_, index) => createSlot(`runtime worker ${index}`))
-  const heavy = createSlot("runtime worker for images", true)
+  const heavy = createSlot("runtime worker for images", options.heavyIdleMs ?? HEAVY_IDLE_MS)
 
   const slotOf = (userId: string) => {
     const hash = createHash("sha256").update(userId).digest().readUInt32BE(0)
@@ -112,7 +132,7 @@ export function startRuntime(options: RuntimeOptions): Runtime {
     run(spec, host): RunHandle {
       const bytes = weigh(spec)
       const slot = bytes > HEAVY_BYTES ? heavy : slotOf(spec.userId)
-      if (slot === heavy) heavy.startOnce()
+      const release = slot.hold()
       const { promise, resolve } = Promise.withResolvers<RunOutcome>()
       let state: "waiting" | "running" | "ended" = "waiting"
       const finish = (outcome: RunOutcome) => {
@@ -120,6 +140,7 @@ export function startRuntime(options: RuntimeOptions): Runtime {
         state = "ended"
         unfinished.delete(finish)
         leave()
+        release()
         resolve(outcome)
       }
       unfinished.add(finish)
