@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { setTimeout as delay } from "node:timers/promises"
 import { silentLogger } from "../../server/src/lib/log.ts"
 import { createRedactor } from "../../server/src/lib/redact.ts"
 import type { SandboxSpec } from "../../server/src/sandboxes/driver.ts"
@@ -11,6 +12,7 @@ import { median, type Row } from "./rows.ts"
 const NO_SECRETS = { env: {}, redactor: createRedactor([]) }
 
 const ROUNDS = 20
+const UNMOUNTED_MS = 100
 
 export async function benchSandbox(): Promise<Row[]> {
   return [...(await benchDriver({ kind: "bubblewrap" }, 120)), ...(await benchDocker())]
@@ -28,7 +30,7 @@ async function benchDocker(): Promise<Row[]> {
 /** `true` in bash by an agent's hands: with the sandbox opened for it, and in one that is open. */
 async function benchDriver(which: Pick<SandboxesOptions, "kind" | "dockerSocket">, coldLimit: number): Promise<Row[]> {
   const dataDir = await mkdtemp(join(tmpdir(), "autonomis-bench-"))
-  const sandboxes = createSandboxes({ ...which, dataDir, log: silentLogger })
+  const sandboxes = createSandboxes({ ...which, dataDir, log: silentLogger, diskImageLingerMs: 0 })
   const signal = AbortSignal.timeout(600_000)
   try {
     const report = await sandboxes.selfTest(signal)
@@ -37,7 +39,7 @@ async function benchDriver(which: Pick<SandboxesOptions, "kind" | "dockerSocket"
       id: "agt_bench",
       userId: "usr_bench",
       hostUid: 900_001,
-      limits: { memoryBytes: 1.5 * 1024 ** 3, cpus: 1, pids: 256, storageBytes: null },
+      limits: { memoryBytes: 1.5 * 1024 ** 3, cpus: 1, pids: 256, storageBytes: 256 * 1024 ** 2 },
       network: "none",
       readOnlyMounts: [],
     }
@@ -53,6 +55,8 @@ async function benchDriver(which: Pick<SandboxesOptions, "kind" | "dockerSocket"
       cold.push(await timed())
       for (let i = 0; i < 5; i++) warm.push(await timed())
       await sandboxes.stop(spec.id)
+      // A cold call mounts the user's disk too, where there is one.
+      await delay(UNMOUNTED_MS)
     }
     return [
       { name: `${which.kind}: cold tool call`, median: median(cold), unit: "ms", limit: coldLimit },
