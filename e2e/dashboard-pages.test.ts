@@ -51,6 +51,7 @@ const click = (name: string) => (page: Page) => page.getByRole("button", { name 
 const dialog = (page: Page) => page.getByRole("dialog")
 const OVERLAYS: readonly Overlay[] = [
   { name: "image", path: "/u/ada/chat/manager/chart", open: click("Enlarge attached image"), seen: dialog },
+  { name: "skill", path: "/u/ada/skills", open: click("Read weekly-report"), seen: dialog },
   { name: "new user", path: "/admin/users", open: click("New user"), seen: dialog },
   { name: "confirmation", path: "/u/ada/agents/manager/keys", open: click("Rotate key"), seen: dialog },
   { name: "typed confirmation", path: "/u/ada/agents/manager/settings", open: click("Delete agent"), seen: dialog },
@@ -224,6 +225,12 @@ test("hostile texts, names and files run nothing, and nothing leaves the machine
     await page.evaluate(TWO_FRAMES)
     assert.equal(await page.evaluate<unknown>("window.ran"), undefined, path)
   }
+  await page.goto(`/u/${user}/skills`)
+  await page.getByRole("button", { name: "Read bad" }).click()
+  await page.getByRole("dialog").getByText("onerror").first().waitFor()
+  assert.equal(await page.locator("[role=dialog] iframe, [role=dialog] script, [role=dialog] form").count(), 0)
+  await page.goto(`/u/${user}/chat/bad/s`)
+  await page.getByText("onerror").first().waitFor()
   // Everything in the conversation that can be opened or followed.
   for (const summary of await page.locator("main summary").all()) await summary.click()
   await page

@@ -448,6 +448,8 @@ export const t = {
     emptyText: "Upload a SKILL.md or a zip below, or search the ClawHub registry.",
     states: { active: "active", incomplete: "incomplete", quarantined: "quarantined" },
     missing: (what: string) => `Missing: ${what}`,
+    read: "Read",
+    readOne: (id: string) => `Read ${id}`,
     uploaded: "uploaded",
     newer: (version: string) => `${version} available`,
     files: (n: number) => (n === 1 ? "1 file" : `${n} files`),

@@ -1,5 +1,5 @@
 import type { Skill } from "@autonomis/contract/skills.ts"
-import { ActionIcon, Alert, Badge, Group, Stack, Text, Title } from "@mantine/core"
+import { ActionIcon, Alert, Badge, Button, Group, Stack, Text, Title } from "@mantine/core"
 import { useMutation, useQuery } from "@tanstack/react-query"
 import { useParams } from "@tanstack/react-router"
 import { useState } from "react"
@@ -7,6 +7,7 @@ import { api, queryClient } from "../api.ts"
 import { routes } from "../paths.ts"
 import { skillsQuery } from "../queries.ts"
 import { Registry } from "../skills/registry.tsx"
+import { SkillText } from "../skills/skill-text.tsx"
 import { SkillUpload } from "../skills/skill-upload.tsx"
 import { t } from "../texts.ts"
 import { Confirm } from "../ui/confirm.tsx"
@@ -49,6 +50,7 @@ const STATE = { active: "green", incomplete: "yellow", quarantined: "red" } as c
 
 function SkillCard({ user, skill }: { user: string; skill: Skill }) {
   const [asking, setAsking] = useState(false)
+  const [reading, setReading] = useState(false)
   const remove = useMutation({
     mutationFn: () => api.skills.delete({ user, id: skill.id }),
     onError: toastError,
@@ -96,6 +98,16 @@ function SkillCard({ user, skill }: { user: string; skill: Skill }) {
         {newer ? ` (${t.skills.newer(skill.latest_version ?? "")})` : ""} · {t.skills.files(skill.files.length)} ·{" "}
         {bytes(skill.size_bytes)} · <Ago time={skill.installed_at} />
       </Text>
+      <Button
+        size="xs"
+        variant="default"
+        w="fit-content"
+        aria-label={t.skills.readOne(skill.id)}
+        onClick={() => setReading(true)}
+      >
+        {t.skills.read}
+      </Button>
+      {reading ? <SkillText user={user} skill={skill} onClose={() => setReading(false)} /> : null}
       <Confirm
         opened={asking}
         title={t.skills.deleteTitle(skill.id)}
