@@ -1,10 +1,14 @@
+import assert from "node:assert/strict"
 import { randomBytes } from "node:crypto"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { ENDPOINTS } from "@autonomis/contract/endpoints.ts"
 import { type App, createApp } from "../server/src/app.ts"
 import { readConfig } from "../server/src/config.ts"
 import type { Database } from "../server/src/db/database.ts"
+import { BASE_PATH, pathTable } from "../server/src/http/paths.ts"
+import { errorStatuses } from "../server/src/http/reference/statuses.ts"
 import { newKey } from "../server/src/keys/format.ts"
 import type { Clock } from "../server/src/lib/clock.ts"
 import { jsonLogger, silentLogger } from "../server/src/lib/log.ts"
@@ -89,6 +93,7 @@ export async function startApp(db: Database, setup: AppSetup = {}): Promise<Test
         ...(signal ? { signal } : {}),
       })
       const text = await response.text()
+      checkStatus(method, path, response.status)
       const isJson = response.headers.get("content-type")?.startsWith("application/json") && text !== ""
       return { status: response.status, headers: response.headers, text, body: isJson ? JSON.parse(text) : null }
     },
@@ -98,6 +103,18 @@ export async function startApp(db: Database, setup: AppSetup = {}): Promise<Test
       if (setup.dataDir === undefined) rmSync(dataDir, { recursive: true, force: true })
     },
   }
+}
+
+const endpointsAt = pathTable(ENDPOINTS)
+
+/** Whatever a test does: a status that the reference does not name for an endpoint is a fault of one of the two. */
+function checkStatus(method: string, path: string, status: number): void {
+  const [full = ""] = (path.startsWith("//") ? path.slice(1) : BASE_PATH + path).split("?", 1)
+  const [endpoint] = endpointsAt(full).filter((one) => one.method === (method === "HEAD" ? "GET" : method))
+  if (endpoint === undefined || endpoint.statuses.includes(status)) return
+  // A read that has not changed, and a server that stops.
+  if (status === 503 || (status === 304 && endpoint.method === "GET")) return
+  assert.ok(errorStatuses(endpoint).has(status), `${endpoint.id} answered ${status}, which its reference does not name`)
 }
 
 const pick = ({ warn, error }: ReturnType<typeof jsonLogger>) => ({ warn, error })

@@ -80,7 +80,7 @@ export const platform = {
       z.strictObject({ token: z.string().max(200) }),
       z.strictObject({ return: z.literal(true) }),
     ]),
-    errors: ["unauthorized"],
+    errors: ["unauthorized", "forbidden", "rate_limited"],
     example: { body: { api_key: "{api_key}" } },
   }),
   signOut: define("Platform", {

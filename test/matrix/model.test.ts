@@ -1,5 +1,6 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
+import { DEFAULT_CONFIG } from "@autonomis/contract/agents.ts"
 import { NAME_PATTERN } from "@autonomis/contract/common.ts"
 import { TEMPLATE_NAMES } from "@autonomis/contract/templates.ts"
 import fc from "fast-check"
@@ -20,7 +21,7 @@ interface Model {
   made: number
 }
 
-const DEFAULTS: Record<string, unknown> = { model: null, thinking: "off", max_turns: 50, max_output_tokens: 8192 }
+const { tools: _all, ...DEFAULTS } = DEFAULT_CONFIG
 const agentName = fc.constantFrom("a", "b", "c-1", "d".repeat(40), "-bad", "Bad", "x_y", "")
 const templateText = fc.oneof(
   fc.constant(null),
