@@ -12,10 +12,18 @@ import { run, specOf, temporaryFolder } from "./testing.ts"
 
 const HOST_FOLDER = "@host"
 
+interface Ground {
+  driver: SandboxDriver
+  /** In a fresh sandbox, so that none helps or hinders the next. */
+  attempt(way: Escape): Promise<string>
+  /** In one sandbox for all of that boundary, one after the other: for ways that leave nothing behind. */
+  attemptTogether(way: Escape): Promise<string>
+}
+
 /** For the escape tests: a host with things worth stealing, and a sandbox in it. */
 export async function onGround(
   makeDriver: (dataDir: string) => SandboxDriver,
-  use: (tools: { attempt(way: Escape): Promise<string>; driver: SandboxDriver }) => Promise<void>,
+  use: (tools: Ground) => Promise<void>,
 ): Promise<void> {
   await using folder = await temporaryFolder()
   // The best case for the attacker: what can be read by everybody, anywhere on the host.
@@ -31,22 +39,36 @@ export async function onGround(
   await chmod(join(folder.path, "sock"), 0o777)
   await using driver = makeDriver(folder.path)
   const env = { HOST: folder.path, PORT: String(port), HOSTPID: String(process.pid) }
+  const exports = Object.entries(env).map(([name, value]) => `export ${name}='${value}'`)
+  const open = async () => {
+    const spec = specOf({ limits: { memoryBytes: 256 * 1024 * 1024, cpus: 1, pids: 100, storageBytes: null } })
+    const client = await connectGuest(await driver.open(spec, AbortSignal.timeout(30_000)))
+    return {
+      try: async (way: Escape) => {
+        const command = `${exports.join("; ")}\n${way.command}`
+        return (await run(client, command, { timeoutMs: 20_000 }).catch((error) => ({ text: `killed ${error}` }))).text
+      },
+      close: () => driver.stop(spec.id, AbortSignal.timeout(30_000)),
+    }
+  }
+  const together = new Map<Boundary, ReturnType<typeof open>>()
   try {
     await use({
       driver,
-      // A fresh sandbox for each, so that none helps or hinders the next.
       async attempt(way) {
-        // With a limit, so that the workspace is on its user's disk where there can be one, as for most tenants.
-        const storageBytes = 256 * 1024 * 1024
-        const spec = specOf({ limits: { memoryBytes: 256 * 1024 * 1024, cpus: 1, pids: 100, storageBytes } })
-        const stream = await driver.open(spec, AbortSignal.timeout(30_000))
-        const client = await connectGuest(stream)
-        const exports = Object.entries(env).map(([name, value]) => `export ${name}='${value}'`)
-        const said = await run(client, `${exports.join("; ")}\n${way.command}`, { timeoutMs: 20_000 }).catch(
-          (error) => ({ text: `killed ${error}` }),
+        const sandbox = await open()
+        const said = await sandbox.try(way)
+        await sandbox.close()
+        return said
+      },
+      attemptTogether(way) {
+        const before = together.get(way.boundary) ?? open()
+        const said = before.then((sandbox) => sandbox.try(way))
+        together.set(
+          way.boundary,
+          said.then(() => before),
         )
-        await driver.stop(spec.id, AbortSignal.timeout(30_000))
-        return said.text
+        return said
       },
     })
   } finally {
