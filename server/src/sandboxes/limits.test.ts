@@ -17,6 +17,8 @@ interface Inside {
   holds: string[]
 }
 
+type Where = () => Promise<Pick<SandboxesOptions, "kind" | "dockerSocket">>
+
 const obstacle = dockerObstacle()
 let shared: Promise<TestDocker> | null = null
 after(async () => (await shared)?.[Symbol.asyncDispose]())
@@ -27,25 +29,44 @@ async function dockerHere() {
 }
 
 describe("bubblewrap", () => limits(async () => ({ kind: "bubblewrap" })))
-describe("docker", obstacle === null ? {} : { skip: obstacle }, () => limits(dockerHere))
+describe("docker", obstacle === null ? {} : { skip: obstacle }, () => {
+  limits(dockerHere)
 
-function limits(where: () => Promise<Pick<SandboxesOptions, "kind" | "dockerSocket">>): void {
-  async function inside(
-    changes: (dataDir: string) => Promise<Partial<SandboxSpec>>,
-    use: (tools: Inside) => Promise<void>,
-  ): Promise<void> {
-    await using folder = await temporaryFolder()
-    await using sandboxes = createSandboxes({ ...(await where()), dataDir: folder.path, log: silentLogger })
-    const { usable, problem, holds } = await sandboxes.selfTest(anySignal())
-    assert.ok(usable, problem ?? "")
-    const hands = sandboxes.hands(specOf(await changes(folder.path)), { secrets })
-    await use({ holds, bash: (command) => hands.exec({ command }, () => {}, anySignal()) })
-  }
+  test("a file that passes the workspace's limit, and many that do, end their command; the container lives on", () =>
+    inside(
+      dockerHere,
+      async () => ({ limits: { memoryBytes: 256 * MIB, cpus: 1, pids: 60, storageBytes: 8 * MIB } }),
+      async ({ bash }) => {
+        await bash("echo kept > /tmp/kept")
+        assert.equal(
+          (await bash("exec head -c 9M /dev/zero > big")).killed,
+          "killed: a file passed the storage limit 8 MiB",
+        )
+        const many = await bash("rm big; for i in $(seq 200); do head -c 1M /dev/zero > f$i; sleep 0.05; done")
+        assert.equal(many.killed, "killed: storage limit 8 MiB; delete files to go on")
+        assert.equal((await bash("rm f*; cat /tmp/kept")).output, "kept\n")
+      },
+    ))
+})
 
+async function inside(
+  where: Where,
+  changes: (dataDir: string) => Promise<Partial<SandboxSpec>>,
+  use: (tools: Inside) => Promise<void>,
+): Promise<void> {
+  await using folder = await temporaryFolder()
+  await using sandboxes = createSandboxes({ ...(await where()), dataDir: folder.path, log: silentLogger })
+  const { usable, problem, holds } = await sandboxes.selfTest(anySignal())
+  assert.ok(usable, problem ?? "")
+  const hands = sandboxes.hands(specOf(await changes(folder.path)), { secrets })
+  await use({ holds, bash: (command) => hands.exec({ command }, () => {}, anySignal()) })
+}
+
+function limits(where: Where): void {
   const small = async () => ({ limits: { memoryBytes: 256 * MIB, cpus: 0.5, pids: 60, storageBytes: null } })
 
   test("a command that takes all memory is killed and told so; the sandbox lives on", () =>
-    inside(small, async ({ bash, holds }) => {
+    inside(where, small, async ({ bash, holds }) => {
       await bash("echo kept > /tmp/kept")
       const hog = await bash(`exec perl -e '$x="x"x(1<<30)'`)
       if (!holds.includes("memory limit")) return assert.ok(process.getuid?.() !== 0, "root can limit memory")
@@ -56,7 +77,7 @@ function limits(where: () => Promise<Pick<SandboxesOptions, "kind" | "dockerSock
     }))
 
   test("processes are held to their number and told so; what is left in the background counts", () =>
-    inside(small, async ({ bash, holds }) => {
+    inside(where, small, async ({ bash, holds }) => {
       assert.ok(holds.includes("process limit"))
       const left = await bash("for i in $(seq 30); do sleep 90 & done; echo ok")
       assert.equal(left.output, "ok\n")
@@ -68,7 +89,7 @@ function limits(where: () => Promise<Pick<SandboxesOptions, "kind" | "dockerSock
     }))
 
   test("the processor's share is bounded", () =>
-    inside(small, async ({ bash, holds }) => {
+    inside(where, small, async ({ bash, holds }) => {
       if (!holds.includes("cpu limit")) return assert.ok(process.getuid?.() !== 0, "root can limit the processor")
       const spent = await bash(
         "(for i in 1 2 3; do (while :; do :; done) & done; sleep 1.5; kill $(jobs -p); wait) 2>/dev/null; times",
@@ -80,6 +101,7 @@ function limits(where: () => Promise<Pick<SandboxesOptions, "kind" | "dockerSock
 
   test("folders shown read-only can be read and not changed, below a data folder that only root may pass", () =>
     inside(
+      where,
       async (dataDir) => {
         const source = join(dataDir, "users", "usr_test1", "skills")
         await mkdir(join(source, "greeter"), { recursive: true })
