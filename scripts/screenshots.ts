@@ -1,4 +1,4 @@
-import { mkdir } from "node:fs/promises"
+import { mkdir, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { DESKTOP, PHONE, startBrowser } from "../e2e/browser.ts"
 import { PAGES, signIn } from "../e2e/dashboard-pages.ts"
@@ -49,3 +49,19 @@ for (const colorScheme of ["light", "dark"] as const) {
     await context.close()
   }
 }
+
+// The folder's own page shows them all, side by side.
+const rows = PAGES.flatMap(({ name }) => [name, ...(ON_PHONE.has(name) ? [`${name}-phone`] : [])]).map((name) => {
+  const width = name.endsWith("-phone") ? 195 : 420
+  const image = (theme: string) => `<img src="${name}-${theme}.png" width="${width}" alt="${name}, ${theme}">`
+  return `| ${name} | ${image("light")} | ${image("dark")} |`
+})
+const gallery = `# Every page of the dashboard
+
+Made by \`npm run screenshots\`. Before there is an account: [signing in](sign-in.png), [the first start](welcome.png).
+
+| page | light | dark |
+|---|---|---|
+${rows.join("\n")}
+`
+if (chosen.length === 0) await writeFile(join(folder, "README.md"), gallery)
