@@ -86,11 +86,16 @@ export function openSqlite(file: string): Database {
   const jobs: Job[] = []
   const run = (sql: string) => void prepare(sql).run([])
 
+  /** No connection any more: the database was closed with jobs under way. */
+  function giveUp(error: unknown): void {
+    for (const job of jobs.splice(0)) job.reject(error)
+  }
+
   async function flush(): Promise<void> {
     // The lock that Kysely's own transactions take: nothing slips into another's transaction.
     await kysely.connection().execute(async () => {
       const now = jobs.splice(0, JOBS_A_COMMIT)
-      if (jobs.length > 0) setImmediate(() => void flush())
+      if (jobs.length > 0) setImmediate(() => void flush().catch(giveUp))
       const answers: (() => void)[] = []
       try {
         run("begin")
@@ -141,7 +146,7 @@ export function openSqlite(file: string): Database {
     batch<const S extends readonly Step[]>(steps: S) {
       return new Promise<BatchRows<S>>((resolve, reject) => {
         jobs.push({ run: () => runSteps(steps), resolve: (value) => resolve(value as BatchRows<S>), reject })
-        if (jobs.length === 1) setImmediate(() => void flush())
+        if (jobs.length === 1) setImmediate(() => void flush().catch(giveUp))
       })
     },
     listen: null,
