@@ -5,6 +5,13 @@ import { isUniqueViolation, UnexpectedRows } from "./database.ts"
 import { migrate, migrationState } from "./migrate.ts"
 
 forEachDatabase((name, open) => {
+  test("a batch that comes after the end is refused, and leaves nobody waiting", async () => {
+    const db = await open()
+    const step = { query: db.kysely.insertInto("counters").values({ name: "late", value: 0 }) }
+    await db[Symbol.asyncDispose]()
+    await assert.rejects(db.batch([step]))
+  })
+
   test("a batch whose second statement fails leaves nothing of the first", async () => {
     await using db = await open()
     const put = (name: string) => ({ query: db.kysely.insertInto("meta").values({ name, value: "x" }) })
