@@ -60,6 +60,7 @@ test("a user's agents share an exact disk: it survives a crash, and goes with th
       await crashed.stop()
       return t.skip("no image can be mounted here")
     }
+    assert.match(crashed.output().stderr, /"message":"sandbox self-test passed".*disk quota \(images\)/)
     await account(crashed, "ada")
     await account(crashed, "bob")
     const ada = "/users/ada/agents"

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict"
 import { execFileSync, spawn } from "node:child_process"
 import { once } from "node:events"
-import { access, lstat, mkdir, open, readdir, rm, stat } from "node:fs/promises"
+import { access, lstat, mkdir, open, readdir, readFile, rm, stat } from "node:fs/promises"
 import { join } from "node:path"
 import { describe, type TestContext, test } from "node:test"
 import { AppError } from "../../lib/errors.ts"
@@ -33,6 +33,16 @@ const loops = (folder: string) =>
   execFileSync("/usr/sbin/losetup", ["-a"], { encoding: "utf8" })
     .split("\n")
     .filter((line) => line.includes(folder)).length
+
+async function ownChildren(name: string): Promise<number[]> {
+  const found: number[] = []
+  for (const pid of await readdir("/proc")) {
+    const status = /^\d+$/.test(pid) ? await readFile(`/proc/${pid}/stat`, "latin1").catch(() => "") : ""
+    if (status.includes(`(${name})`) && status.slice(status.lastIndexOf(")") + 2).split(" ")[1] === String(process.pid))
+      found.push(Number(pid))
+  }
+  return found
+}
 
 interface Ground {
   sandboxes: Sandboxes
@@ -262,13 +272,12 @@ test("when the helper that holds the mounts is ended, all goes on with the same 
   withImages(t, async ({ bash, sandboxes, dataDir, image }) => {
     const spec = limited()
     await bash(spec, "echo 1 > file; sleep 84 &")
-    const view = (await readdir("/proc")).filter((pid) => /^\d+$/.test(pid))
-    for (const pid of view) {
-      const line = await import("node:fs/promises").then(({ readFile }) =>
-        readFile(`/proc/${pid}/stat`, "latin1").catch(() => ""),
-      )
-      if (line.includes("(cat)") && line.slice(line.lastIndexOf(")") + 2).split(" ")[1] === String(process.pid))
-        process.kill(Number(pid), "SIGKILL")
+    const helpers = await ownChildren("cat")
+    assert.equal(helpers.length, 1)
+    for (const pid of helpers) {
+      const mounts = await readFile(`/proc/${pid}/mounts`, "utf8")
+      assert.match(mounts, /^\/dev\/loop\d+ \/run\/disks\/usr_test1 ext4 rw,nosuid,nodev,/m)
+      process.kill(pid, "SIGKILL")
     }
     const other = limited()
     await until("another is made", () =>

@@ -7,6 +7,7 @@ import { AppError, messageOf } from "../../lib/errors.ts"
 import { createKeyedLock } from "../../lib/keyed-lock.ts"
 import type { Logger } from "../../lib/log.ts"
 import { maxEntries } from "../disk-watch.ts"
+import { codeOf } from "../walk.ts"
 
 /** Where file systems are mounted: a mount namespace that goes with this process, so that no crash leaves one behind. */
 export interface MountPlace {
@@ -102,7 +103,7 @@ export function createDiskImages({
     const wanted = await wantedFor(limitBytes)
     if (wanted > (await sizeOf(image)) && (await isDetached(image))) await grow(userId, image, wanted)
     const sizeBytes = await sizeOf(image)
-    await mkdir(join(place.folder, userId), { recursive: true })
+    await makeFolder(join(place.folder, userId))
     const attempt = () => inPlace("mount", "-t", "ext4", "-o", OPTIONS, "--", image, pointOf(userId))
     await attempt().catch(async (error: unknown) => {
       // The journal mends what a power cut leaves; this is for what it cannot mend.
@@ -216,7 +217,7 @@ export async function tryDiskImage(folder: string, place: MountPlace): Promise<s
   try {
     await rm(image, { force: true })
     await makeImage(image, 0)
-    await mkdir(join(place.folder, "probe"), { recursive: true })
+    await makeFolder(join(place.folder, "probe"))
     await run(place.enter(["mount", "-t", "ext4", "-o", OPTIONS, "--", image, point]))
     try {
       const { size } = await stat(image)
@@ -299,6 +300,17 @@ async function sizeOf(image: string): Promise<number> {
 async function sizeOfHost(folder: string): Promise<number> {
   const { blocks, bsize } = await statfs(folder)
   return Math.floor(Math.min(blocks * bsize, MAX_BYTES) / BLOCK_BYTES) * BLOCK_BYTES
+}
+
+/** Whether it is new. Only this one: below a process that has ended, making those above too would never come to an end. */
+export async function makeFolder(path: string): Promise<boolean> {
+  try {
+    await mkdir(path)
+    return true
+  } catch (error) {
+    if (codeOf(error) === "EEXIST") return false
+    throw error
+  }
 }
 
 const isThere = (path: string) =>

@@ -6,7 +6,7 @@ import type { SandboxSpec, WorkspaceFiles } from "../driver.ts"
 import { createHostFiles } from "../files.ts"
 import { removeFolder } from "../tree.ts"
 import { codeOf } from "../walk.ts"
-import { type Disk, type DiskImages, IMAGE_NAME } from "./disk-images.ts"
+import { type Disk, type DiskImages, IMAGE_NAME, makeFolder } from "./disk-images.ts"
 
 export type Owner = Pick<SandboxSpec, "id" | "userId" | "hostUid">
 
@@ -81,11 +81,11 @@ export function createWorkspaces({
   }
 
   async function make(owner: Owner, workspace: string): Promise<void> {
-    const made = await mkdir(workspace, { recursive: true })
+    const isNew = await makeFolder(workspace)
     await chmod(workspace, 0o700)
     if (!ownUids) return
     // A workspace from a server that ran as another user, or from a backup, changes hands whole.
-    if (made === undefined) await chownTree(workspace, owner.hostUid)
+    if (!isNew) await chownTree(workspace, owner.hostUid)
     await chown(workspace, owner.hostUid, owner.hostUid)
   }
 

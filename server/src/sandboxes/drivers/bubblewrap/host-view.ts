@@ -63,7 +63,7 @@ async function everyoneMayPass(path: string): Promise<boolean> {
 
 async function openPrivateView(needed: string[]): Promise<HostView> {
   const script = [
-    `mount -t tmpfs -o mode=0755,size=1m autonomis ${SHOWN} && mkdir ${DISKS}`,
+    `mount -t tmpfs -o mode=0755,size=1m autonomis ${SHOWN} && mkdir -m 0755 ${DISKS}`,
     ...needed.map(
       (_, i) =>
         `{ if [ -d "$${i + 1}" ]; then mkdir ${SHOWN}/${i}; else : > ${SHOWN}/${i}; fi; mount --rbind -- "$${i + 1}" ${SHOWN}/${i}; }`,
