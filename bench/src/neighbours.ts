@@ -85,21 +85,27 @@ async function benchChats(chats = 150): Promise<Row[]> {
   const victim: Chat = { server, user: "ada", key: await account(server, "ada") }
   const mallory = await account(server, "mallory")
   const agent = "/users/mallory/agents/manager"
-  const p99 = async () => percentile(await chatTimes(victim, chats), 0.99)
-  await p99()
+  await chatTimes(victim, chats)
   const rows: Row[] = []
   for (const [name, command] of Object.entries(ATTACKS)) {
-    const quiet = await p99()
+    // Before and after, so that what else the machine does befalls both alike.
+    const quiet = await chatTimes(victim, chats / 2)
     const order = message(`/tool bash ${JSON.stringify({ command })}`, { model: "demo/demo", background: true })
     const started = await server.call("POST", `${agent}/chat`, order, mallory)
     const run = `${agent}/runs/${started.body.run_id}`
     const stateNow = async () => (await server.call("GET", run, undefined, mallory)).body.state
     await new Promise((resolve) => setTimeout(resolve, 1_000))
     if ((await stateNow()) !== "running") throw new Error(`${name} is not under way: ${await stateNow()}`)
-    const noisy = await p99()
+    const noisy = await chatTimes(victim, chats)
     await server.call("POST", `${run}/cancel`, undefined, mallory)
     await until(async () => (await stateNow()) === "cancelled", "the attack has ended", 60_000)
-    rows.push({ name: `neighbours: chat p99 under ${name}, × quiet`, median: noisy / quiet, unit: "×", limit: 1.5 })
+    quiet.push(...(await chatTimes(victim, chats / 2)))
+    rows.push({
+      name: `neighbours: chat p99 under ${name}, × quiet`,
+      median: percentile(noisy, 0.99) / percentile(quiet, 0.99),
+      unit: "×",
+      limit: 1.5,
+    })
   }
   return rows
 }
