@@ -283,10 +283,12 @@ export function createPool({ driver, log, idleMs, maxOpen, maxOpenPerUser, serve
 
 /** Less than any program can work with. */
 const SPARE_BYTES = 128 * 1024
+/** What the guest itself made for the command, and has removed again. */
+const SPARE_INODES = 16
 
 async function isFull(disk: string): Promise<boolean> {
   const { bavail, bsize, ffree } = await statfs(disk)
-  return bavail * bsize < SPARE_BYTES || ffree === 0
+  return bavail * bsize < SPARE_BYTES || ffree < SPARE_INODES
 }
 
 export const aborted = () => new HandsError("aborted", "aborted")
