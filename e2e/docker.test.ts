@@ -1,9 +1,11 @@
 import assert from "node:assert/strict"
+import { spawnSync } from "node:child_process"
 import { rmSync } from "node:fs"
+import { join } from "node:path"
 import { after, test } from "node:test"
 import { createEngine } from "../server/src/sandboxes/drivers/docker/engine.ts"
 import { dockerObstacle, type TestDocker, testDocker } from "../test/docker.ts"
-import { startServer, type TestServer } from "../test/server.ts"
+import { cleanEnvironment, ROOT, startServer, type TestServer } from "../test/server.ts"
 import { until } from "../test/until.ts"
 
 const obstacle = dockerObstacle()
@@ -47,6 +49,21 @@ test("without a daemon the server starts, chats work, and a tool call answers wi
   assert.match(call.result, /no Docker daemon answers; (start|install) it with/)
   assert.match(server.output().stderr, /"message":"sandbox self-test failed".*no Docker daemon answers/)
   assert.equal((await server.call("DELETE", "/users/ada/agents/other", undefined, key)).status, 204)
+})
+
+test("the image's maker asks for the daemon first, and says in one line what is missing", () => {
+  for (const [host, words] of [
+    ["unix:///nonexistent/docker.sock", /^agents cannot run commands: no Docker daemon answers; .*`\n$/],
+    ["tcp://127.0.0.1:9", /^DOCKER_HOST must be the unix socket of a daemon on this machine.*\n$/],
+  ] as const) {
+    const made = spawnSync(process.execPath, [join(ROOT, "scripts/sandbox-image.ts")], {
+      env: { ...cleanEnvironment(), DOCKER_HOST: host },
+      encoding: "utf8",
+    })
+    assert.equal(made.status, 1)
+    assert.match(made.stderr, words)
+    assert.equal(made.stdout, "")
+  }
 })
 
 test("an agent works in a container, which outlives a crash of the server and no orderly stop", {

@@ -26,7 +26,8 @@ if (files.length === 0) {
 // Its image takes a while when it is not kept from an earlier run: tests that need it wait, the others begin.
 const forDocker = files.filter((file) => readFileSync(file, "utf8").includes("test/docker.ts"))
 const obstacle = forDocker.length > 0 ? dockerObstacle() : null
-if (obstacle !== null) console.error(`NOT SHOWN: nothing of the Docker driver (${forDocker.join(", ")}): ${obstacle}.`)
+const notShown = `what needs a Docker daemon (${forDocker.join(", ")}): ${obstacle}.`
+if (obstacle !== null) console.error(`NOT SHOWN: ${notShown}`)
 await using docker = forDocker.length > 0 && obstacle === null ? startDocker() : null
 const child = spawn(
   process.execPath,
@@ -45,4 +46,4 @@ const child = spawn(
 process.on("SIGINT", () => {})
 process.on("SIGTERM", () => child.kill("SIGTERM"))
 process.exitCode = await new Promise<number>((resolve) => child.once("exit", (code) => resolve(code ?? 1)))
-if (obstacle !== null) console.error(`NOT SHOWN: nothing of the Docker driver: ${obstacle}.`)
+if (obstacle !== null) console.error(`NOT SHOWN: ${notShown}`)
