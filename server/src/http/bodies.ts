@@ -1,8 +1,9 @@
 import { pipeline, type Readable, Transform } from "node:stream"
+import { setTimeout as pause } from "node:timers/promises"
 import type { FastifyInstance, FastifyRequest } from "fastify"
 import { AppError } from "../lib/errors.ts"
 import { createBodyReader } from "./body-reader.ts"
-import { createTurns, LARGE_BYTES, type LargeBody } from "./large-bodies.ts"
+import { createPace, createTurns, LARGE_BYTES, type LargeBody, SLICE_BYTES } from "./large-bodies.ts"
 import { rateError } from "./rate-limit.ts"
 import { type ReadJson, readJson } from "./read-json.ts"
 import { receive, tooLarge } from "./receive.ts"
@@ -18,15 +19,19 @@ export function readJsonBodies(app: FastifyInstance): void {
   app.removeAllContentTypeParsers()
   app.decorateRequest("large", null)
   const turn = createTurns()
+  const pace = createPace()
   const reader = createBodyReader()
   app.addHook("onClose", () => reader[Symbol.asyncDispose]())
 
   /** After a refusal the rest is received and forgotten, so that the client hears why. */
-  const read = (request: FastifyRequest, payload: Readable): Promise<unknown> =>
-    readAny(request, payload).catch((error: unknown) => {
+  function read(request: FastifyRequest, payload: Readable): Promise<unknown> {
+    // Nobody else listens while a turn is waited for.
+    payload.on("error", () => {})
+    return readAny(request, payload).catch((error: unknown) => {
       payload.resume()
       throw error
     })
+  }
 
   async function readAny(request: FastifyRequest, payload: Readable): Promise<unknown> {
     refusePacked(request)
@@ -62,15 +67,20 @@ export function readJsonBodies(app: FastifyInstance): void {
       const bytes = new ArrayBuffer(maxBytes)
       const whole = new Uint8Array(bytes)
       let size = 0
+      let slice = 0
       const take = (chunk: Buffer) => {
         if (size + chunk.length > maxBytes) throw tooLarge()
         whole.set(chunk, size)
         size += chunk.length
-        return true
+        slice += chunk.length
+        return slice < SLICE_BYTES
       }
       begun.forEach(take)
       begun.length = 0
-      await receive(payload, take)
+      while (!(await receive(payload, take))) {
+        await pause(pace(slice))
+        slice = 0
+      }
       const read = await reader.read(bytes, size, request.headers["idempotency-key"] !== undefined)
       const value = valueIn(read)
       if ("value" in read) request.large = { lifted: new Map(read.lifted), sha256: read.sha256, turn: mine }

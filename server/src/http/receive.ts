@@ -19,8 +19,6 @@ export function receive(body: Readable, take: (chunk: Buffer) => boolean): Promi
   function settle(ended: boolean, error?: unknown): void {
     body.pause()
     body.off("data", onData).off("end", onEnd).off("error", onBroken).off("close", onBroken)
-    // Nobody else listens while the next turn is waited for.
-    body.on("error", () => {})
     if (error === undefined) resolve(ended)
     else reject(error)
   }
