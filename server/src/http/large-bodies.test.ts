@@ -2,7 +2,7 @@ import assert from "node:assert/strict"
 import { PassThrough } from "node:stream"
 import { test } from "node:test"
 import { until } from "../../../test/until.ts"
-import { createTurns } from "./large-bodies.ts"
+import { createPace, createTurns } from "./large-bodies.ts"
 
 const limits = { bytesPerUser: 10, bytesInAll: 15 }
 const client = () => new PassThrough()
@@ -43,4 +43,12 @@ test("who waits too long is told so, and a client that goes away leaves its plac
   holder.end()
   ;(await next).end()
   first.end()
+})
+
+test("whoever receives counts: together large bodies come at 64 MiB a second", () => {
+  const pace = createPace()
+  const start = performance.now()
+  const [first, second] = [pace(64 * 1024 * 1024), pace(32 * 1024 * 1024)]
+  const passed = performance.now() - start
+  assert.ok(Math.abs(first - 1024) < 1 && second <= 1536 && second >= 1536 - passed, `${first}, ${second}`)
 })
