@@ -40,10 +40,12 @@ export async function admit(directory: Directory, principal: Principal | null, t
   let agent: AgentRef | null = null
   if (userName !== undefined) {
     // Looked up also for those who may not see it, so that the answer takes the same time.
-    user = await directory.user(findable(userName))
+    const found = directory.user(findable(userName))
+    user = found instanceof Promise ? await found : found
     if (user === null || (principal.kind !== "admin" && principal.userId !== user.id)) throw noUser()
     if (agentName !== undefined) {
-      agent = await directory.agent(user.id, findable(agentName))
+      const one = directory.agent(user.id, findable(agentName))
+      agent = one instanceof Promise ? await one : one
       if (agent === null || (principal.kind === "agent" && principal.agentId !== agent.id)) throw noAgent()
     }
   }

@@ -1,5 +1,6 @@
 import { isIPv6 } from "node:net"
 import { RateLimiterMemory } from "rate-limiter-flexible"
+import type { Awaitable } from "../lib/awaitable.ts"
 import { AppError } from "../lib/errors.ts"
 import type { Principal } from "./endpoint.ts"
 
@@ -17,7 +18,7 @@ export interface Allowance {
 /** Counts in this process's memory: with several servers a user may send the sum of what each allows. */
 export interface RateLimits {
   /** Counts the request. Null: this caller is not limited. */
-  take(principal: Principal): Promise<Allowance | null>
+  take(principal: Principal): Awaitable<Allowance | null>
   /** Counts a wrong key. Throws 429 when there were too many from this address. */
   wrongKey(ip: string): Promise<void>
 }
@@ -27,16 +28,15 @@ export function createRateLimits(): RateLimits {
   const requests = new RateLimiterMemory({ points: Number.MAX_SAFE_INTEGER, duration: WINDOW_SECONDS })
   const wrongKeys = new RateLimiterMemory({ points: Number.MAX_SAFE_INTEGER, duration: WINDOW_SECONDS })
   return {
-    async take({ kind, userId, limits }) {
+    take({ kind, userId, limits }) {
       const limit = limits?.requests_per_minute ?? null
       if (kind === "admin" || userId === null || limit === null) return null
-      const { consumedPoints, msBeforeNext } = await requests.consume(userId)
-      return {
+      return requests.consume(userId).then(({ consumedPoints, msBeforeNext }) => ({
         limit,
         remaining: Math.max(0, limit - consumedPoints),
         resetSeconds: Math.max(1, Math.ceil(msBeforeNext / 1000)),
         refused: consumedPoints > limit,
-      }
+      }))
     },
     async wrongKey(ip) {
       const { consumedPoints, msBeforeNext } = await wrongKeys.consume(network(ip))

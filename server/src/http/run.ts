@@ -32,10 +32,11 @@ export async function run(
   if (request.large !== null) endWithAnswer(request.large, reply)
   const context = new RequestContext(options.directory, request, reply, {
     params: parse(endpoint.params, pathParams(endpoint, request), "the path"),
-    query: parse(endpoint.query, request.query, "the query"),
+    query: queryOf(endpoint, request),
     body: bodyOf(endpoint, request),
   })
-  const claim = await claimKey(options.idempotency, endpoint, request, () => context.signal)
+  const hasKey = request.headers["idempotency-key"] !== undefined
+  const claim = hasKey ? await claimKey(options.idempotency, endpoint, request, () => context.signal) : null
   if (claim?.kind === "replay") {
     reply.header("Idempotent-Replayed", "true")
     return await sendAnswer(claim.answer, request, reply)
@@ -51,7 +52,7 @@ export async function run(
       return reply
     }
     const answer = answerOf(endpoint, result, options.checkAnswers)
-    await first?.finish(answer)
+    if (first) await first.finish(answer)
     return await sendAnswer(answer, request, reply)
   } catch (thrown) {
     // What an abort breaks off is no fault of ours: the client is gone, or its key died under way.
@@ -61,6 +62,17 @@ export async function run(
     else await first?.release()
     throw error
   }
+}
+
+/** Nearly every request has none, and what a schema makes of none is always the same. */
+const noQuery = remember((endpoint: Endpoint) => {
+  const result = endpoint.query.safeParse({})
+  return result.success ? Object.freeze(result.data) : null
+})
+
+function queryOf(endpoint: Endpoint, request: FastifyRequest): Record<string, unknown> {
+  const known = request.url.includes("?") ? null : noQuery(endpoint)
+  return known ?? parse(endpoint.query, request.query, "the query")
 }
 
 function pathParams(endpoint: Endpoint, request: FastifyRequest): Record<string, string> {
@@ -96,7 +108,7 @@ async function claimKey(
 ): Promise<Claim | null> {
   const { principal, user } = request.admitted ?? NOBODY
   const key = request.headers["idempotency-key"]
-  if (key === undefined || store === null || principal === null || endpoint.method !== "POST") return null
+  if (store === null || principal === null || endpoint.method !== "POST") return null
   const input = {
     principal,
     method: endpoint.method,

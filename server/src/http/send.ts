@@ -15,11 +15,12 @@ export async function sendAnswer(
   reply: FastifyReply,
 ): Promise<unknown> {
   const { status, headers, body } = answer
-  reply.code(status).headers(headers)
+  reply.code(status)
+  for (const name in headers) reply.header(name, headers[name])
   const reads = request.method === "GET" || request.method === "HEAD"
   if (!reply.hasHeader("Cache-Control")) reply.header("Cache-Control", reads ? "private, no-cache" : "no-store")
   if (body === null) return reply.send()
-  if (!reply.hasHeader("Content-Type")) reply.type("application/json; charset=utf-8")
+  if (!reply.hasHeader("Content-Type")) reply.header("Content-Type", "application/json; charset=utf-8")
   if (reads && status === 200) {
     const etag = answer.etag ?? etagOf(body)
     reply.header("ETag", etag)

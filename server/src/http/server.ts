@@ -213,12 +213,14 @@ async function authenticate(
   const { method, headers } = request
   const key = keyOf(method, headers, site())
   if (key === null) return null
-  const principal = key === "" ? null : await directory.authenticate(key, place)
+  const found = key === "" ? null : directory.authenticate(key, place)
+  const principal = found instanceof Promise ? await found : found
   if (principal === null) {
     await limits.wrongKey(clientAddress(request.ip, request.socket.remoteAddress) ?? "")
     return null
   }
-  const allowance = await limits.take(principal)
+  const taken = limits.take(principal)
+  const allowance = taken instanceof Promise ? await taken : taken
   if (allowance) {
     // Counted now, so that no refused request is free; told after the faults that come first in the contract's order.
     request.allowance = allowance
