@@ -4,6 +4,8 @@ import { AppError } from "../lib/errors.ts"
 /** A sign-in's token counts in the cookie alone, and nothing else counts there. */
 const COOKIE_KEY = "atn_cookie_"
 
+export const isSignIn = (key: string): boolean => key.startsWith(COOKIE_KEY)
+
 const READS = new Set(["GET", "HEAD", "OPTIONS"])
 
 /** The dashboard's cookie. Under https its name makes browsers take it from this host over https alone. */
@@ -29,10 +31,10 @@ export function cookieHeader(
 export function keyOf(method: string, headers: IncomingHttpHeaders, publicUrl: URL): string | null {
   const direct = headers["x-api-key"]
   const key = typeof direct === "string" && direct !== "" ? direct : bearerOf(headers)
-  if (key !== null) return key.startsWith(COOKIE_KEY) ? "" : key
+  if (key !== null) return isSignIn(key) ? "" : key
   const cookie = cookieOf(headers.cookie, cookieName(publicUrl.protocol === "https:"))
   if (cookie === null) return null
-  if (!cookie.startsWith(COOKIE_KEY)) return ""
+  if (!isSignIn(cookie)) return ""
   if (!READS.has(method)) fromOwnPages(headers, publicUrl)
   return cookie
 }
@@ -48,7 +50,7 @@ export function signInsOf(headers: IncomingHttpHeaders, publicUrl: URL): { now: 
   const secure = publicUrl.protocol === "https:"
   const read = (name: string) => {
     const value = cookieOf(headers.cookie, name)
-    return value?.startsWith(COOKIE_KEY) ? value : null
+    return value !== null && isSignIn(value) ? value : null
   }
   return { now: read(cookieName(secure)), kept: read(keptCookieName(secure)) }
 }

@@ -112,6 +112,21 @@ forEachDatabase((_name, open) => {
     assert.equal((await admin.call("GET", "/me")).status, 200)
   })
 
+  test("a sign-in opens no further one, which could outlive the key", async () => {
+    await using db = await open()
+    await using app = await startApp(db)
+    const key = await ada(app)
+    const tokenIn = (set: string) => /^autonomis=([^;]*)/.exec(set)?.[1]
+    let last: string | undefined = key
+    for (let i = 0; i < 6 && last !== undefined; i++) {
+      const { answer, set } = await signIn(app, { api_key: last })
+      assert.equal(answer.status, i === 0 ? 204 : 401)
+      last = tokenIn(set)
+    }
+    const looking = (await app.call("POST", "/users/ada/impersonate")).headers.getSetCookie()[0] ?? ""
+    assert.equal((await signIn(app, { api_key: tokenIn(looking) })).answer.status, 401)
+  })
+
   test("a bad key or token signs nobody in, and many of them are held up", async () => {
     await using db = await open()
     await using app = await startApp(db)
