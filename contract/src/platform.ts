@@ -80,6 +80,8 @@ export const platform = {
       z.strictObject({ token: z.string().max(200) }),
       z.strictObject({ return: z.literal(true) }),
     ]),
+    // Anyone may send it, and hold what has come of it for minutes.
+    maxBodyBytes: 16 * 1024,
     errors: ["unauthorized", "forbidden", "rate_limited"],
     example: { body: { api_key: "{api_key}" } },
   }),

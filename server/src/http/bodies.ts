@@ -2,6 +2,7 @@ import { pipeline, type Readable, Transform } from "node:stream"
 import { setTimeout as pause } from "node:timers/promises"
 import type { FastifyInstance, FastifyRequest } from "fastify"
 import { AppError } from "../lib/errors.ts"
+import { createBegun } from "./begun.ts"
 import { createBodyReader } from "./body-reader.ts"
 import { createPace, createTurns, LARGE_BYTES, type LargeBody, SLICE_BYTES } from "./large-bodies.ts"
 import { rateError } from "./rate-limit.ts"
@@ -15,7 +16,7 @@ declare module "fastify" {
 }
 
 /** JSON is checked before it is parsed; any other type is refused. */
-export function readJsonBodies(app: FastifyInstance): void {
+export function readJsonBodies(app: FastifyInstance, begun = createBegun()): void {
   app.removeAllContentTypeParsers()
   app.decorateRequest("large", null)
   const turn = createTurns()
@@ -42,26 +43,35 @@ export function readJsonBodies(app: FastifyInstance): void {
     if (announced !== null && announced > maxBytes) throw tooLarge()
     const chunks: Buffer[] = []
     let size = 0
-    if (announced === null || announced <= LARGE_BYTES) {
-      const ended = await receive(payload, (chunk) => {
-        chunks.push(chunk)
-        size += chunk.length
-        if (size > maxBytes) throw tooLarge()
-        return size <= LARGE_BYTES
-      })
-      if (ended) {
-        if (size === 0 && endpoint && (endpoint.bodyOptional || endpoint.bodyKind === "none")) return undefined
-        return valueIn(readJson(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, size)))
+    let counted = 0
+    try {
+      if (announced === null || announced <= LARGE_BYTES) {
+        const ended = await receive(payload, (chunk) => {
+          chunks.push(chunk)
+          size += chunk.length
+          if (size > maxBytes) throw tooLarge()
+          // Most come whole, and wait for nothing; who needs no key sends nothing long.
+          if (size !== announced && request.admitted !== null) {
+            begun.add(payerOf(request), chunk.length)
+            counted += chunk.length
+          }
+          return size <= LARGE_BYTES
+        })
+        if (ended) {
+          if (size === 0 && endpoint && (endpoint.bodyOptional || endpoint.bodyKind === "none")) return undefined
+          return valueIn(readJson(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, size)))
+        }
       }
+      return await readLarge(request, payload, announced ?? maxBytes, chunks)
+    } finally {
+      if (counted > 0) begun.drop(payerOf(request), counted)
     }
-    return await readLarge(request, payload, announced ?? maxBytes, chunks)
   }
 
   async function readLarge(request: FastifyRequest, payload: Readable, maxBytes: number, begun: Buffer[]) {
     // Told before the faults of a body that is not even received.
     if (request.allowance?.refused) throw rateError(request.allowance)
-    const { user, principal } = request.admitted ?? { user: null, principal: null }
-    const mine = await turn(user?.id ?? principal?.keyHash ?? "", maxBytes, payload)
+    const mine = await turn(payerOf(request), maxBytes, payload)
     try {
       // Not filled: the system gives its pages as they are written.
       const bytes = new ArrayBuffer(maxBytes)
@@ -97,6 +107,9 @@ export function readJsonBodies(app: FastifyInstance): void {
     done(new AppError("unsupported_media_type", "send the body as application/json"), undefined)
   })
 }
+
+/** Whose memory a body counts as. */
+const payerOf = ({ admitted }: FastifyRequest): string => admitted?.user?.id ?? admitted?.principal?.keyHash ?? ""
 
 function valueIn(read: ReadJson): unknown {
   if ("value" in read) return read.value

@@ -136,6 +136,7 @@ forEachDatabase((_name, open) => {
     }
     for (const body of [{}, { api_key: 1 }, { api_key: "x", token: "y" }])
       assert.equal((await signIn(app, body)).answer.status, 400)
+    assert.equal((await signIn(app, { api_key: "x".repeat(20_000) })).answer.status, 413)
     for (let i = 0; i < 100; i++) await signIn(app, { api_key: `x${i}` })
     const { answer } = await signIn(app, { api_key: "x" })
     assert.equal(answer.status, 429)
