@@ -87,15 +87,17 @@ test(
   async () => {
     await using folder = await temporaryFolder()
     const { socket } = await daemon()
-    const [used, unused, removed, suspended] = [specOf(), specOf(), specOf(), specOf({ userId: "usr_other" })]
-    await crash(folder.path, [used, unused, removed, suspended])
+    const [used, unused, removed, stopped] = [specOf(), specOf(), specOf(), specOf()]
+    const suspended = specOf({ userId: "usr_other" })
+    await crash(folder.path, [used, unused, removed, stopped, suspended])
     const options = { kind: "docker", dataDir: folder.path, log: silentLogger, dockerSocket: socket } as const
     await using looking = createDockerDriver({ dataDir: folder.path, log: silentLogger, socket })
     const sandboxes = createSandboxes({ ...options, idleMs: 4_000 })
-    const owner = new Map([used, unused, suspended].map(({ id, userId }) => [id, userId]))
+    const owner = new Map([used, unused, stopped, suspended].map(({ id, userId }) => [id, userId]))
     await sandboxes.reap(async (id) => owner.get(id) ?? null, anySignal())
-    assert.deepEqual(await ids(looking), [used.id, unused.id, suspended.id].sort())
+    assert.deepEqual(await ids(looking), [used.id, unused.id, stopped.id, suspended.id].sort())
     await sandboxes.stopUser("usr_other")
+    await sandboxes.stop(stopped.id)
     assert.deepEqual(await ids(looking), [used.id, unused.id].sort())
     const hands = sandboxes.hands(used, { secrets: async () => ({ env: {}, redactor: createRedactor([]) }) })
     assert.equal((await hands.exec({ command: "cat /tmp/kept" }, () => {}, anySignal())).output, "kept\n")
@@ -107,7 +109,7 @@ test(
   },
 )
 
-const rounds = process.env.TEST_LONG ? 200 : 12
+const rounds = process.env.TEST_LONG ? 200 : 8
 
 test(
   `${rounds} openings and closings leave no container, mount, control group, descriptor or file behind`,

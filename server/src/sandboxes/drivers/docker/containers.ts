@@ -4,15 +4,9 @@ import { type Engine, EngineError, isGone } from "./engine.ts"
 
 /** One server's containers on a daemon that others use too. */
 export interface Containers {
-  /**
-   * The running one of that name, when it was made for the same; else a new one, started. `adopted` tells which.
-   * Errors: EngineError.
-   */
-  provide(
-    name: string,
-    body: ContainerBody,
-    signal: AbortSignal,
-  ): Promise<{ id: string; pid: number; adopted: boolean }>
+  /** The running one of that name when it was made for the same; any other of that name is gone then. */
+  running(name: string, body: ContainerBody, signal: AbortSignal): Promise<Started | null>
+  start(name: string, body: ContainerBody, signal: AbortSignal): Promise<Started>
   /** Resolves with how it ended, once it has. Rejects when the daemon goes away. */
   gone(id: string): Promise<ContainerEnd>
   /** Ends it and takes it away; one that is not there is fine. By id or name. */
@@ -21,11 +15,20 @@ export interface Containers {
   list(signal: AbortSignal): Promise<{ id: string; agent: string; running: boolean }[]>
 }
 
+export interface Started {
+  id: string
+  /** Of its first process, on the host. */
+  pid: number
+}
+
 export interface ContainerEnd {
   exitCode: number
   /** The kernel killed something in it because memory was short. */
   oomKilled: boolean
 }
+
+/** No removal takes longer, unless the daemon is stuck. */
+const soon = () => AbortSignal.timeout(30_000)
 
 const Inspected = z.object({
   Id: z.string(),
@@ -50,7 +53,7 @@ export function createContainers(engine: Engine, instance: string): Containers {
 
   async function remove(idOrName: string): Promise<void> {
     try {
-      await engine.call("DELETE", `/containers/${idOrName}`, { query: { force: "1", v: "1" } })
+      await engine.call("DELETE", `/containers/${idOrName}`, { query: { force: "1", v: "1" }, signal: soon() })
     } catch (error) {
       // 409: somebody else is taking it away already.
       const taken = error instanceof EngineError && error.reason === 409
@@ -60,26 +63,30 @@ export function createContainers(engine: Engine, instance: string): Containers {
   }
 
   async function untilRemoved(idOrName: string): Promise<void> {
-    await engine.call("POST", `/containers/${idOrName}/wait`, { query: { condition: "removed" } }).catch((error) => {
-      if (!isGone(error)) throw error
-    })
+    await engine
+      .call("POST", `/containers/${idOrName}/wait`, { query: { condition: "removed" }, signal: soon() })
+      .catch((error) => {
+        if (!isGone(error)) throw error
+      })
   }
 
   return {
     remove,
-    async provide(name, body, signal) {
+    async running(name, body, signal) {
       const there = await find(name, signal)
-      if (there !== null) {
-        const same = there.Config.Labels?.[LABEL.spec] === body.Labels[LABEL.spec]
-        if (same && there.State.Running) return { id: there.Id, pid: there.State.Pid, adopted: true }
-        await remove(there.Id)
-      }
+      if (there === null) return null
+      const same = there.Config.Labels?.[LABEL.spec] === body.Labels[LABEL.spec]
+      if (same && there.State.Running) return { id: there.Id, pid: there.State.Pid }
+      await remove(there.Id)
+      return null
+    },
+    async start(name, body, signal) {
       const { Id: id } = Created.parse(
         await engine.call("POST", "/containers/create", { query: { name }, body, signal }),
       )
       try {
         await engine.call("POST", `/containers/${id}/start`, { signal })
-        return { id, pid: (await inspect(id)).State.Pid, adopted: false }
+        return { id, pid: (await inspect(id, signal)).State.Pid }
       } catch (error) {
         await remove(id)
         throw error

@@ -35,6 +35,8 @@ export interface Weakened {
   rewrite?: (body: ContainerBody) => ContainerBody
   /** Opens sandboxes although the self-test refuses them. */
   openAnyway?: boolean
+  /** Taken for the self-test's: that of another driver on the same daemon. */
+  report?: DriverReport
 }
 
 /** What every container of this server shares. */
@@ -118,6 +120,7 @@ export function createDockerDriver({ dataDir, log, socket, weakened = {} }: Dock
     try {
       ground ??= prepareGround()
       const made = await ground
+      if (weakened.report !== undefined) return weakened.report
       const result = await probe({
         workspaces,
         uid,
@@ -139,9 +142,12 @@ export function createDockerDriver({ dataDir, log, socket, weakened = {} }: Dock
   }
 
   async function start(spec: SandboxSpec, made: Ground, signal: AbortSignal): Promise<RunningGuest> {
+    const body = bodyFor(spec, made)
+    const left = await containers.running(nameOf(spec.id), body, signal)
+    // Only now: the guest of one that was made for something else must not find it.
     const channel = await listenForGuest(channelOf(spec.id), ownUids ? INNER_UID : null)
     try {
-      const { id, pid, adopted } = await containers.provide(nameOf(spec.id), bodyFor(spec, made), signal)
+      const { id, pid } = left ?? (await containers.start(nameOf(spec.id), body, signal))
       const gone = containers.gone(id)
       // Waited for below and at its end.
       gone.catch(() => {})
@@ -157,7 +163,7 @@ export function createDockerDriver({ dataDir, log, socket, weakened = {} }: Dock
         await containers.remove(id)
         throw new AppError("sandbox_unavailable", `the sandbox did not start: ${first}`)
       }
-      if (adopted) log.info("a sandbox of an earlier server was taken over", { agent: spec.id })
+      if (left !== null) log.info("a sandbox of an earlier server was taken over", { agent: spec.id })
       return guestOf(spec, { id, pid, gone, stream: first })
     } finally {
       await channel.close()
@@ -180,7 +186,10 @@ export function createDockerDriver({ dataDir, log, socket, weakened = {} }: Dock
       })
     }
     const groups = groupsOf(pid)
-    const closed = new Promise<void>((resolve) => stream.once("close", () => resolve()))
+    const closed = new Promise<void>((resolve) => {
+      if (stream.destroyed) resolve()
+      else stream.once("close", () => resolve())
+    })
     const ended = (async () => {
       const over = gone.then(
         (end) => explain(end, spec.limits.memoryBytes),

@@ -100,7 +100,7 @@ export async function probe({ workspaces, uid, containers, name, bodyFor }: Prob
     const command = ["/bin/bash", "-c", SCRIPT, "self-test", String(uid), ptraceNumber(), ...(await hostNamespaces())]
     const signal = AbortSignal.timeout(TIMEOUT_MS)
     await containers.remove(name)
-    const { id, pid } = await containers.provide(name, bodyFor(SELF_TEST, command), signal)
+    const { id, pid } = await containers.start(name, bodyFor(SELF_TEST, command), signal)
     try {
       const here = isSeen(pid, id)
       let over = false
