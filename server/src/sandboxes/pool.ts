@@ -251,7 +251,10 @@ export function createPool({ driver, log, idleMs, maxOpen, maxOpenPerUser, serve
       }
     },
     refuse: (id) => void refused.add(id),
-    stop: (id) => closeWhere((entry) => entry.spec.id === id),
+    async stop(id) {
+      await closeWhere((entry) => entry.spec.id === id)
+      await endLeft(id)
+    },
     async stopUser(userId) {
       await closeWhere((entry) => entry.spec.userId === userId)
       await Promise.all([...left].filter(([, owner]) => owner === userId).map(([id]) => endLeft(id)))
