@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyRequest } from "fastify"
 import { AppError } from "../lib/errors.ts"
 import { createBegun } from "./begun.ts"
 import { createBodyReader } from "./body-reader.ts"
+import { createGathered } from "./gather.ts"
 import { createPace, createTurns, LARGE_BYTES, type LargeBody, SLICE_BYTES } from "./large-bodies.ts"
 import { rateError } from "./rate-limit.ts"
 import { type ReadJson, readJson } from "./read-json.ts"
@@ -41,14 +42,13 @@ export function readJsonBodies(app: FastifyInstance, begun = createBegun()): voi
     const length = request.headers["content-length"]
     const announced = length === undefined ? null : Number(length)
     if (announced !== null && announced > maxBytes) throw tooLarge()
-    const chunks: Buffer[] = []
-    let size = 0
+    const gathered = createGathered()
     let counted = 0
     try {
       if (announced === null || announced <= LARGE_BYTES) {
         const ended = await receive(payload, (chunk) => {
-          chunks.push(chunk)
-          size += chunk.length
+          gathered.add(chunk)
+          const { size } = gathered
           if (size > maxBytes) throw tooLarge()
           // Most come whole, and wait for nothing; who needs no key sends nothing long.
           if (size !== announced && request.admitted !== null) {
@@ -58,17 +58,18 @@ export function readJsonBodies(app: FastifyInstance, begun = createBegun()): voi
           return size <= LARGE_BYTES
         })
         if (ended) {
-          if (size === 0 && endpoint && (endpoint.bodyOptional || endpoint.bodyKind === "none")) return undefined
-          return valueIn(readJson(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, size)))
+          if (gathered.size === 0 && endpoint && (endpoint.bodyOptional || endpoint.bodyKind === "none"))
+            return undefined
+          return valueIn(readJson(gathered.whole()))
         }
       }
-      return await readLarge(request, payload, announced ?? maxBytes, chunks)
+      return await readLarge(request, payload, announced ?? maxBytes, gathered.whole())
     } finally {
       if (counted > 0) begun.drop(payerOf(request), counted)
     }
   }
 
-  async function readLarge(request: FastifyRequest, payload: Readable, maxBytes: number, begun: Buffer[]) {
+  async function readLarge(request: FastifyRequest, payload: Readable, maxBytes: number, begun: Buffer) {
     // Told before the faults of a body that is not even received.
     if (request.allowance?.refused) throw rateError(request.allowance)
     const mine = await turn(payerOf(request), maxBytes, payload)
@@ -85,8 +86,7 @@ export function readJsonBodies(app: FastifyInstance, begun = createBegun()): voi
         slice += chunk.length
         return slice < SLICE_BYTES
       }
-      begun.forEach(take)
-      begun.length = 0
+      take(begun)
       while (!(await receive(payload, take))) {
         await pause(pace(slice))
         slice = 0
