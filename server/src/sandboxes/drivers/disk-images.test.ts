@@ -1,6 +1,7 @@
 import assert from "node:assert/strict"
 import { execFileSync, spawn } from "node:child_process"
 import { once } from "node:events"
+import { readFileSync } from "node:fs"
 import { access, lstat, mkdir, open, readdir, readFile, rm, stat } from "node:fs/promises"
 import { join } from "node:path"
 import { describe, type TestContext, test } from "node:test"
@@ -95,6 +96,17 @@ test("a user's workspaces take their limit in bytes and no more, and the command
     const stranger = limited({ userId: "usr_other" })
     assert.equal((await bash(stranger, "head -c 4M /dev/zero > f; echo fine")).output, "fine\n")
     assert.deepEqual((await bash(one, "rm f*; head -c 4M /dev/zero > f; echo again")).output, "again\n")
+  }))
+
+test("what is written to a user's disk passes the host's page cache by, few requests at a time", (t) =>
+  withImages(t, async ({ bash, image }) => {
+    const spec = limited()
+    await bash(spec, "true")
+    const loop = () =>
+      execFileSync("/usr/sbin/losetup", ["-nO", "NAME,DIO", "-j", image(spec.userId)], { encoding: "utf8" })
+    await until(() => /loop\d+ +1\n/.test(loop()), "the disk to step back")
+    const [, name = ""] = /(loop\d+)/.exec(loop()) ?? []
+    await until(() => readFileSync(`/sys/block/${name}/queue/nr_requests`, "utf8") === "4\n", "few requests at a time")
   }))
 
 test("and their limit in files", (t) =>

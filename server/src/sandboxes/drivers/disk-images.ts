@@ -76,6 +76,7 @@ const SPARE_BYTES = MIB
 /** Of a file system with such blocks. */
 const MAX_BYTES = 15 * 1024 ** 4
 const LINGER_MS = 10_000
+const REQUESTS_IN_FLIGHT = 4
 const OPTIONS = "loop,nodev,nosuid,noatime,noinit_itable,discard,errors=remount-ro"
 
 export const IMAGE_NAME = "workspaces.img"
@@ -111,6 +112,10 @@ export function createDiskImages({
       await check(image).catch(() => Promise.reject(error))
       await attempt()
     })
+    // Not waited for: it only matters once much is written.
+    stepBack(image).catch((error: unknown) =>
+      log.warn("a user's disk may hold up others when much is written to it", { userId, error: messageOf(error) }),
+    )
     return sizeBytes
   }
 
@@ -275,6 +280,16 @@ async function check(image: string, ...options: string[]): Promise<void> {
   await run(["e2fsck", ...options, "-p", image]).catch((error: Error & { code?: unknown }) => {
     if (error.code !== FSCK_MENDED) throw error
   })
+}
+
+/**
+ * Writes pass the host's page cache by, few at a time. Else a user who writes without end fills both, and each commit of
+ * the server's database waits behind it: a 99th percentile of 0.1 to 0.2 s instead of 20 ms, for no more throughput.
+ */
+async function stepBack(image: string): Promise<void> {
+  const script = `loop=$(losetup -nO NAME -j "$1"); [ -z "$loop" ] && exit
+    losetup --direct-io=on "$loop"; echo ${REQUESTS_IN_FLIGHT} > "/sys/block/\${loop##*/}/queue/nr_requests"`
+  await run(["sh", "-ec", script, "sh", image])
 }
 
 /** Whoever had it mounted last takes a moment to let go of it. */
