@@ -3,6 +3,7 @@ import { type Duplex, duplexPair } from "node:stream"
 import { test } from "node:test"
 import { encodeFrame, encodeJson } from "@autonomis/guest/frames.ts"
 import { Frame, type FrameType, PROTOCOL_VERSION } from "@autonomis/guest/protocol.ts"
+import { usedMemory } from "../../../test/memory.ts"
 import { HandsError } from "../runtime/hands.ts"
 import { connectGuest, type GuestClient } from "./guest-client.ts"
 import { anySignal, run, until } from "./testing.ts"
@@ -94,6 +95,20 @@ test("more data than was asked for ends the guest", async () => {
     reading,
     (error) => error instanceof HandsError && /more data than was asked/.test(error.message),
   )
+})
+
+test("frames without data, however many, hold no memory", async () => {
+  const { client, guest } = await lyingGuest()
+  const reading = client.read("file", 0, 10, anySignal())
+  const before = usedMemory()
+  const empty = Buffer.concat(Array.from({ length: 100_000 }, () => frame(Frame.DATA, 1)))
+  guest.write(empty)
+  guest.write(frame(Frame.DATA, 1, "x"))
+  await new Promise<void>((resolve) => guest.write(empty, () => resolve()))
+  const taken = usedMemory() - before
+  assert.ok(taken < 8 * 1024 * 1024, `${taken} bytes`)
+  guest.write(result({ sizeBytes: 1 }))
+  assert.equal(String((await reading).data), "x")
 })
 
 test("a guest that never says hello, says another version, or nonsense is not taken", async () => {

@@ -3,6 +3,7 @@ import { createDataReceiver, createDataSender, type DataReceiver, type DataSende
 import { encodeJson, ProtocolError } from "@autonomis/guest/frames.ts"
 import { type Call, type ExecCall, Frame, type FrameType, PROTOCOL_VERSION } from "@autonomis/guest/protocol.ts"
 import type { z } from "zod"
+import { createGathered } from "../lib/gather.ts"
 import { HandsError } from "../runtime/hands.ts"
 import type { GuestStream } from "./driver.ts"
 import * as answers from "./guest-answers.ts"
@@ -215,15 +216,14 @@ const aborted = () => new HandsError("aborted", "aborted")
 
 /** What is read or listed, in memory and bounded; a guest that sends more than was asked for lies. */
 function collector(maxBytes: number) {
-  const parts: Buffer[] = []
-  let size = 0
+  const gathered = createGathered()
   return {
     collect(chunk: Buffer) {
-      size += chunk.length
-      if (size > maxBytes) throw new ProtocolError("more data than was asked for")
-      parts.push(chunk)
+      if (gathered.size + chunk.length > maxBytes) throw new ProtocolError("more data than was asked for")
+      gathered.add(chunk)
     },
-    whole: () => Buffer.concat(parts),
+    // In memory of its own, not in what came over the wire.
+    whole: () => Buffer.concat([gathered.whole()]),
   }
 }
 

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
-import { setFlagsFromString } from "node:v8"
-import { runInNewContext } from "node:vm"
+import { usedMemory } from "../../../test/memory.ts"
 import { createGathered } from "./gather.ts"
 
 test("what was gathered is what came, in its order", () => {
@@ -23,19 +22,11 @@ test("one chunk is not copied, and what it lies in is not written to", () => {
 })
 
 test("chunks of one byte take little more memory than their bytes", () => {
-  setFlagsFromString("--expose-gc")
-  const collect: unknown = runInNewContext("gc")
-  assert.ok(typeof collect === "function")
-  const used = () => {
-    collect()
-    const { heapUsed, arrayBuffers } = process.memoryUsage()
-    return heapUsed + arrayBuffers
-  }
   const source = Buffer.alloc(300_000, "x")
-  const before = used()
+  const before = usedMemory()
   const gathered = createGathered()
   for (let i = 0; i < source.length; i++) gathered.add(source.subarray(i, i + 1))
-  const taken = used() - before
+  const taken = usedMemory() - before
   assert.equal(gathered.size, source.length)
   assert.ok(taken < 8 * source.length, `${taken} bytes for ${source.length}`)
 })
