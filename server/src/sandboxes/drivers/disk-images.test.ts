@@ -104,9 +104,12 @@ test("what is written to a user's disk passes the host's page cache by, few requ
     await bash(spec, "true")
     const loop = () =>
       execFileSync("/usr/sbin/losetup", ["-nO", "NAME,DIO", "-j", image(spec.userId)], { encoding: "utf8" })
-    await until(() => /loop\d+ +1\n/.test(loop()), "the disk to step back")
+    await until("the disk steps back", async () => /loop\d+ +1\n/.test(loop()))
     const [, name = ""] = /(loop\d+)/.exec(loop()) ?? []
-    await until(() => readFileSync(`/sys/block/${name}/queue/nr_requests`, "utf8") === "4\n", "few requests at a time")
+    await until(
+      "few requests at a time",
+      async () => readFileSync(`/sys/block/${name}/queue/nr_requests`, "utf8") === "4\n",
+    )
   }))
 
 test("and their limit in files", (t) =>
