@@ -27,12 +27,18 @@ export interface OwnNames {
 }
 
 const BELIEVED_MS = 60_000
+/** A name that did not resolve is asked for again sooner: until then its addresses are not known, and not refused. */
+const DOUBTED_MS = 2_000
 
 /**
  * The names and addresses under which the server itself is reached (its public URL's may be a load balancer's): none of
- * them is for sandboxes. Looked up once a minute; a name that does not resolve now keeps what it had.
+ * them is for sandboxes. Looked up once a minute, or soon after a failure; a name that does not resolve now keeps what it had.
  */
-export function ownNames(own: () => readonly string[], lookup: Lookup = lookupByDns): OwnNames {
+export function ownNames(
+  own: () => readonly string[],
+  lookup: Lookup = lookupByDns,
+  now: () => number = () => performance.now(),
+): OwnNames {
   const plain = () =>
     own().map((name) =>
       name
@@ -41,13 +47,16 @@ export function ownNames(own: () => readonly string[], lookup: Lookup = lookupBy
         .replace(/^\[|\]$/g, ""),
     )
   const last = new Map<string, string[]>()
-  let known: { at: number; names: string; addresses: Promise<ReadonlySet<string>> } | null = null
+  let known: { until: number; names: string; addresses: Promise<ReadonlySet<string>> } | null = null
 
   async function addressesOf(name: string, signal: AbortSignal): Promise<string[]> {
     if (isIP(name)) return [name]
     // A name without a dot is no name of the internet, and a request for it would go to strangers.
     if (!name.includes(".")) return []
-    const found = await lookup(name, signal).catch(() => last.get(name) ?? [])
+    const found = await lookup(name, signal).catch(() => {
+      if (known !== null) known.until = Math.min(known.until, now() + DOUBTED_MS)
+      return last.get(name) ?? []
+    })
     last.set(name, found)
     return found
   }
@@ -64,9 +73,8 @@ export function ownNames(own: () => readonly string[], lookup: Lookup = lookupBy
     },
     addresses(signal) {
       const names = plain()
-      const now = performance.now()
-      if (known === null || known.names !== names.join() || now - known.at > BELIEVED_MS)
-        known = { at: now, names: names.join(), addresses: look(names, signal) }
+      if (known === null || known.names !== names.join() || now() > known.until)
+        known = { until: now() + BELIEVED_MS, names: names.join(), addresses: look(names, signal) }
       return known.addresses
     },
   }
