@@ -98,7 +98,7 @@ test("a user's workspaces take their limit in bytes and no more, and the command
     assert.deepEqual((await bash(one, "rm f*; head -c 4M /dev/zero > f; echo again")).output, "again\n")
   }))
 
-test("what is written to a user's disk passes the host's page cache by, few requests at a time", (t) =>
+test("what is written to a user's disk passes the host's page cache by, few and small requests at a time", (t) =>
   withImages(t, async ({ bash, image }) => {
     const spec = limited()
     await bash(spec, "true")
