@@ -43,7 +43,8 @@ test("a server that went away in mid-answer is said to be away; back again, the 
     await signIn(page, await account("away", first))
     await page.getByLabel("Message").fill('/tool bash {"command":"echo begun; sleep 60"}')
     await page.getByLabel("Message").press("Enter")
-    await page.getByText("begun").first().waitFor()
+    // What the command said, not the question: only then the run has begun.
+    await page.getByText("begun", { exact: true }).first().waitFor()
     await first.kill9()
     line.cut()
     await page.getByText("Connection lost").waitFor()
