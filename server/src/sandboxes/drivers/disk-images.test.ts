@@ -210,9 +210,7 @@ test("a server killed with -9 leaves no mount and no loop device, and what was w
 
 test("many users at once each have their own", (t) =>
   withImages(t, async ({ bash, dataDir }) => {
-    const specs = Array.from({ length: process.env.TEST_LONG ? 60 : 12 }, (_, i) =>
-      limited({ userId: `usr_many${i}` }),
-    )
+    const specs = Array.from({ length: process.env.TEST_LONG ? 60 : 12 }, (_, i) => limited({ userId: `usr_many${i}` }))
     const told = await Promise.all(
       specs.map((spec) => bash(spec, `echo ${spec.id} > id; df --output=source . | tail -1`)),
     )
