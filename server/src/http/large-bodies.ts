@@ -68,7 +68,7 @@ export function createTurns(limits = LARGE_LIMITS, waitMs = WAIT_MS) {
 
 /** All large bodies together are received so fast at most, in slices: each costs the main thread less than a millisecond. */
 export const SLICE_BYTES = 256 * 1024
-const BYTES_PER_MS = 64 * 1024
+const BYTES_PER_MS = 32 * 1024
 
 /** Gives how many milliseconds to wait after having received so many bytes; others who receive count too. */
 export function createPace(): (bytes: number) => number {
