@@ -207,13 +207,21 @@ const isDue = ({ nextMs }: Group) => performance.now() > nextMs
 
 const isOwnDisk = ({ sandboxes }: Group) => sandboxes[0]?.ownDisk === true
 
+/**
+ * What a disk of one's own may hold beyond the limit, since it is made a little larger for what it needs itself. It stops
+ * a command by being full; only one that is far too large, from before a smaller plan, is for the watch.
+ */
+const slackOf = (limitBytes: number) => ({ bytes: 3 * 1024 * 1024 + limitBytes / 64, entries: 64 })
+
 /** Over the limit already, but not growing: that may be the command which makes room. */
-function judge({ sandboxes, last }: Group, { all, agents }: FolderUsage): void {
+function judge(group: Group, { all, agents }: FolderUsage): void {
+  const { sandboxes, last } = group
   const limit = sandboxes.at(-1)?.limitBytes ?? null
   if (last === null || limit === null) return
+  const slack = isOwnDisk(group) ? slackOf(limit) : { bytes: 0, entries: 0 }
   const passed =
-    (all.bytes > limit && all.bytes > last.all.bytes) ||
-    (all.entries > maxEntries(limit) && all.entries > last.all.entries)
+    (all.bytes > limit + slack.bytes && all.bytes > last.all.bytes) ||
+    (all.entries > maxEntries(limit) + slack.entries && all.entries > last.all.entries)
   if (!passed) return
   for (const sandbox of sandboxes) {
     const now = agents.get(sandbox.id)
