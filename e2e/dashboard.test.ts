@@ -296,7 +296,8 @@ test("an agent's network is set in plain fields, and a wrong domain is told", as
     [stored.network_allow, stored.network_deny, stored.max_turns],
     [["github.com", "pypi.org"], ["gist.github.com"], 50],
   )
-  assert.equal(await page.getByLabel("Only these domains").inputValue(), "github.com\npypi.org")
+  const domains = () => page.getByLabel("Only these domains").inputValue()
+  await until(async () => (await domains()) === "github.com\npypi.org", "the page shows what is stored")
   assert.equal(await page.getByLabel("Maximum turns").inputValue(), "9")
   await page.getByRole("radio", { name: "Nothing" }).check()
   await save.click()
