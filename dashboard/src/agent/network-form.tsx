@@ -1,11 +1,12 @@
 import type { Agent, AgentConfig } from "@autonomis/contract/agents.ts"
 import type { Limits } from "@autonomis/contract/plans.ts"
-import { Button, Group, Radio, SimpleGrid, Stack, Text, Textarea, Title } from "@mantine/core"
+import { Radio, SimpleGrid, Stack, Text, Textarea, Title } from "@mantine/core"
 import { useMutation, useQuery } from "@tanstack/react-query"
 import { useState } from "react"
-import { api, explain } from "../api.ts"
+import { api } from "../api.ts"
 import { userQuery } from "../queries.ts"
 import { t } from "../texts.ts"
+import { SaveRow } from "../ui/save-row.tsx"
 import { toast } from "../ui/toast.ts"
 
 type Network = AgentConfig["network"]
@@ -107,21 +108,12 @@ export function NetworkForm({
             </Text>
           </>
         ) : null}
-        {save.error ? (
-          <Text c="var(--mantine-color-error)" size="sm" role="alert">
-            {explain(save.error)}
-          </Text>
-        ) : null}
-        <Group>
-          <Button type="submit" disabled={!changed} loading={save.isPending}>
-            {t.network.save}
-          </Button>
-          {changed ? (
-            <Button variant="default" onClick={() => setFields(fieldsOf(agent.config))}>
-              {t.templates.discard}
-            </Button>
-          ) : null}
-        </Group>
+        <SaveRow
+          label={t.network.save}
+          changed={changed}
+          save={save}
+          onDiscard={() => setFields(fieldsOf(agent.config))}
+        />
       </Stack>
     </form>
   )

@@ -3,13 +3,14 @@ import { Button, Group, NumberInput, SegmentedControl, Stack, Switch, Text, Text
 import { useMutation, useQuery } from "@tanstack/react-query"
 import { useNavigate } from "@tanstack/react-router"
 import { useState } from "react"
-import { api, explain, queryClient } from "../api.ts"
+import { api, queryClient } from "../api.ts"
 import type { AgentTabProps } from "../pages/agent.tsx"
 import { routes } from "../paths.ts"
 import { agentQuery } from "../queries.ts"
 import { t } from "../texts.ts"
 import { Confirm } from "../ui/confirm.tsx"
 import { ModelPicker } from "../ui/model-picker.tsx"
+import { SaveRow } from "../ui/save-row.tsx"
 import { Loaded } from "../ui/states.tsx"
 import { toast, toastError } from "../ui/toast.ts"
 import { Unsaved } from "../ui/unsaved.tsx"
@@ -111,21 +112,7 @@ function ConfigForm({ user, agent }: { user: string; agent: Agent }) {
             onChange={(value) => typeof value === "number" && change({ max_output_tokens: value })}
           />
         </Group>
-        {save.error ? (
-          <Text c="var(--mantine-color-error)" size="sm" role="alert">
-            {explain(save.error)}
-          </Text>
-        ) : null}
-        <Group>
-          <Button type="submit" disabled={!changed} loading={save.isPending}>
-            {t.save}
-          </Button>
-          {changed ? (
-            <Button variant="default" onClick={() => setConfig(behaviourOf(agent))}>
-              {t.templates.discard}
-            </Button>
-          ) : null}
-        </Group>
+        <SaveRow label={t.save} changed={changed} save={save} onDiscard={() => setConfig(behaviourOf(agent))} />
       </Stack>
     </form>
   )

@@ -2,6 +2,7 @@ import { ActionIcon, Text, Tooltip } from "@mantine/core"
 import { type ClipboardEvent, type DragEvent, type KeyboardEvent, useEffect, useRef, useState } from "react"
 import { t } from "../texts.ts"
 import { Icon } from "../ui/icon.tsx"
+import { ChosenImages } from "./chosen-images.tsx"
 import { type Attached, readImages } from "./images.ts"
 
 /** The message box: Enter sends, Shift+Enter breaks the line, pictures come by button, paste or drop. */
@@ -81,23 +82,10 @@ export function Composer({
       onDragOver={(event) => event.preventDefault()}
       onDrop={onDrop}
     >
-      {images.length > 0 ? (
-        <ul className="at-composer-images" aria-label={t.chat.images}>
-          {images.map((image, i) => (
-            <li key={image.url}>
-              <img src={image.url} alt={image.name} />
-              <ActionIcon
-                size="xs"
-                color="dark"
-                aria-label={t.chat.removeImage(image.name)}
-                onClick={() => setImages((all) => all.filter((_, j) => j !== i))}
-              >
-                <Icon name="close" size={10} />
-              </ActionIcon>
-            </li>
-          ))}
-        </ul>
-      ) : null}
+      <ChosenImages
+        images={images.map(({ url, name }) => ({ url, label: name }))}
+        onRemove={(i) => setImages((all) => all.filter((_, j) => j !== i))}
+      />
       {error ? (
         <Text size="sm" c="var(--mantine-color-error)" role="alert">
           {error}

@@ -4,6 +4,7 @@ import { t } from "../texts.ts"
 import { Icon } from "../ui/icon.tsx"
 import { Picture } from "../ui/picture.tsx"
 import { fullTime } from "../ui/time.tsx"
+import { ChosenImages } from "./chosen-images.tsx"
 import type { Actions } from "./turn-view.tsx"
 import type { Turn } from "./turns.ts"
 
@@ -65,23 +66,10 @@ function QuestionForm({ turn, question, busy, actions, onClose }: Props & { onCl
         actions.again(turn, { text: text.trim(), images })
       }}
     >
-      {images.length > 0 ? (
-        <ul className="at-composer-images" aria-label={t.chat.images}>
-          {images.map((image, i) => (
-            <li key={image.url}>
-              <img src={image.url} alt={t.chat.imageOf(i + 1, images.length)} />
-              <ActionIcon
-                size="xs"
-                color="dark"
-                aria-label={t.chat.removeImage(t.chat.imageOf(i + 1, images.length))}
-                onClick={() => setImages((all) => all.filter((_, j) => j !== i))}
-              >
-                <Icon name="close" size={10} />
-              </ActionIcon>
-            </li>
-          ))}
-        </ul>
-      ) : null}
+      <ChosenImages
+        images={images.map(({ url }, i) => ({ url, label: t.chat.imageOf(i + 1, images.length) }))}
+        onRemove={(i) => setImages((all) => all.filter((_, j) => j !== i))}
+      />
       <Textarea
         aria-label={t.chat.editText}
         value={text}

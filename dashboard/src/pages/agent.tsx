@@ -3,13 +3,14 @@ import { Badge, Button, Group, Tabs } from "@mantine/core"
 import { useQuery } from "@tanstack/react-query"
 import { useNavigate, useParams } from "@tanstack/react-router"
 import { lazy, Suspense } from "react"
+import { AgentGone } from "../agent/agent-gone.tsx"
 import { routes } from "../paths.ts"
 import { agentQuery } from "../queries.ts"
 import { t } from "../texts.ts"
 import { DeployTimeline } from "../ui/deploy-timeline.tsx"
 import { Icon } from "../ui/icon.tsx"
 import { Page } from "../ui/page.tsx"
-import { Empty, Failure, Loading } from "../ui/states.tsx"
+import { Failure, Loading } from "../ui/states.tsx"
 import { STATE_COLOR } from "./agents.tsx"
 
 const TABS = {
@@ -35,14 +36,7 @@ export function AgentPage() {
   const info = useQuery(agentQuery(user, agent))
   const tab = NAMES.find((name) => name === params.tab) ?? "templates"
   const Content = TABS[tab]
-  if (info.error && isApiError(info.error, "not_found"))
-    return (
-      <div className="at-page">
-        <Empty whole icon="agents" title={t.agent.goneTitle(agent)} text={t.agent.goneText}>
-          <Button onClick={() => navigate({ to: routes.agents, params: { user } })}>{t.agent.toList}</Button>
-        </Empty>
-      </div>
-    )
+  if (info.error && isApiError(info.error, "not_found")) return <AgentGone user={user} agent={agent} />
   return (
     <Page
       wide

@@ -3,6 +3,7 @@ import { Button, Drawer, Text, Title } from "@mantine/core"
 import { useQuery } from "@tanstack/react-query"
 import { Navigate, useNavigate, useParams } from "@tanstack/react-router"
 import { useCallback, useEffect, useMemo, useRef, useState } from "react"
+import { AgentGone } from "../agent/agent-gone.tsx"
 import { api } from "../api.ts"
 import { Composer } from "../chat/composer.tsx"
 import { ConversationList } from "../chat/conversation-list.tsx"
@@ -51,7 +52,6 @@ function ChooseAgent({ user }: { user: string }) {
 
 function AgentChat({ user, agent, session }: { user: string; agent: string; session: string | null }) {
   const [listOpen, setListOpen] = useState(false)
-  const navigate = useNavigate()
   const [fresh, setFresh] = useState(newSession)
   const info = useQuery(agentQuery(user, agent))
   const me = useQuery(meQuery).data
@@ -60,14 +60,7 @@ function AgentChat({ user, agent, session }: { user: string; agent: string; sess
   useEffect(() => {
     if (session === null) setFresh(newSession())
   }, [session])
-  if (info.error && isApiError(info.error, "not_found"))
-    return (
-      <div className="at-page">
-        <Empty whole icon="agents" title={t.agent.goneTitle(agent)} text={t.agent.goneText}>
-          <Button onClick={() => navigate({ to: routes.agents, params: { user } })}>{t.agent.toList}</Button>
-        </Empty>
-      </div>
-    )
+  if (info.error && isApiError(info.error, "not_found")) return <AgentGone user={user} agent={agent} />
   if (info.error)
     return (
       <div className="at-page">
