@@ -13,6 +13,7 @@ export const ERROR_STATUS = {
   malware: 403,
   not_found: 404,
   method_not_allowed: 405,
+  request_timeout: 408,
   conflict: 409,
   sandbox_unavailable: 409,
   ambiguous_skill: 409,

@@ -9,28 +9,42 @@ import { createPace, createTurns, LARGE_BYTES, type LargeBody, SLICE_BYTES } fro
 import { rateError } from "./rate-limit.ts"
 import { type ReadJson, readJson } from "./read-json.ts"
 import { receive, tooLarge } from "./receive.ts"
+import { createSenders, LARGE_RATE, type Senders, SMALL_RATE } from "./senders.ts"
 
 declare module "fastify" {
   interface FastifyRequest {
     large: LargeBody | null
   }
+  interface FastifyInstance {
+    senders: Senders
+  }
 }
 
+/**
+ * A look counts as so long even when it comes late: while the server itself stood still, nobody was slow.
+ */
+const LOOK_MS = 1000
+
 /** JSON is checked before it is parsed; any other type is refused. */
-export function readJsonBodies(app: FastifyInstance, begun = createBegun()): void {
+export function readJsonBodies(app: FastifyInstance, begun = createBegun(), senders = createSenders()): void {
   app.removeAllContentTypeParsers()
   app.decorateRequest("large", null)
   const turn = createTurns()
   const pace = createPace()
   const reader = createBodyReader()
-  app.addHook("onClose", () => reader[Symbol.asyncDispose]())
+  const looks = setInterval(() => senders.look(LOOK_MS), LOOK_MS).unref()
+  app.decorate("senders", senders)
+  app.addHook("onClose", async () => {
+    clearInterval(looks)
+    await reader[Symbol.asyncDispose]()
+  })
 
-  /** After a refusal the rest is received and forgotten, so that the client hears why. */
+  /** After a refusal the rest is received and forgotten, so that the client hears why; not for who is too slow. */
   function read(request: FastifyRequest, payload: Readable): Promise<unknown> {
     // Nobody else listens while a turn is waited for.
     payload.on("error", () => {})
     return readAny(request, payload).catch((error: unknown) => {
-      payload.resume()
+      if (!(error instanceof AppError && error.code === "request_timeout")) payload.resume()
       throw error
     })
   }
@@ -46,7 +60,7 @@ export function readJsonBodies(app: FastifyInstance, begun = createBegun()): voi
     let counted = 0
     try {
       if (announced === null || announced <= LARGE_BYTES) {
-        const ended = await receive(payload, (chunk) => {
+        const ended = await receive(payload, senders.sender(SMALL_RATE), (chunk) => {
           gathered.add(chunk)
           const { size } = gathered
           if (size > maxBytes) throw tooLarge()
@@ -87,7 +101,8 @@ export function readJsonBodies(app: FastifyInstance, begun = createBegun()): voi
         return slice < SLICE_BYTES
       }
       take(begun)
-      while (!(await receive(payload, take))) {
+      const sender = senders.sender(LARGE_RATE)
+      while (!(await receive(payload, sender, take))) {
         await pause(pace(slice))
         slice = 0
       }
@@ -138,15 +153,24 @@ export function rawBody(request: FastifyRequest, maxBytes: number): Readable {
   refusePacked(request)
   if (Number(request.headers["content-length"] ?? 0) > maxBytes) throw tooLarge()
   let taken = 0
+  const sender = request.server.senders.sender(SMALL_RATE)
   const limiter = new Transform({
     transform(chunk: Buffer, _encoding, done) {
       taken += chunk.length
+      sender.came(chunk.length)
       if (taken > maxBytes) done(tooLarge())
       else done(null, chunk)
     },
   })
   // Whoever reads the limiter sees the error; nobody may be reading.
   limiter.on("error", () => {})
+  // What its reader has not taken yet is no delay of the client's.
+  const arrived = sender.wait(
+    (error) => limiter.destroy(error),
+    () => !limiter.writableNeedDrain,
+  )
+  request.raw.once("end", arrived)
+  limiter.once("close", arrived)
   pipeline(request.raw, limiter, () => {})
   return limiter
 }

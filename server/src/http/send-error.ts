@@ -41,16 +41,22 @@ export function toAppError(error: unknown): AppError {
   return new AppError("internal", "internal server error", { cause: error })
 }
 
+/** Writes down what is our own fault. */
+export function logFault(log: Logger, thrown: unknown, request: FastifyRequest): void {
+  const { status, code } = toAppError(thrown)
+  if (status >= 500 && code !== "unavailable") log.error("a request failed", { requestId: request.id, error: thrown })
+}
+
 export function sendError(log: Logger, thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const error = toAppError(thrown)
   const { status, body } = publicError(error)
-  if (status >= 500 && error.code !== "unavailable")
-    log.error("a request failed", { requestId: request.id, error: thrown })
+  logFault(log, thrown, request)
   reply.header("X-Request-Id", request.id)
   reply.header("Cache-Control", "no-store")
   if (error.retryAfterSeconds !== undefined) reply.header("Retry-After", String(error.retryAfterSeconds))
   // The framework would cut a client that is still sending, before it has read why.
-  if (status < 500) reply.removeHeader("Connection")
+  if (status === 408) reply.header("Connection", "close")
+  else if (status < 500) reply.removeHeader("Connection")
   const form = request.raw.url?.startsWith("/gateway/") ? openAiForm(error, body) : body
   return reply.code(status).type("application/json; charset=utf-8").send(JSON.stringify(form))
 }
@@ -83,9 +89,11 @@ export function answerBadConnection(error: NodeJS.ErrnoException, socket: Socket
   }
   let status = 400
   let text = "the request is not valid HTTP"
+  let code: AppError["code"] = "invalid_request"
   if (error.code === "HPE_HEADER_OVERFLOW") [status, text] = [431, "the request's headers are too large"]
-  if (error.code === "ERR_HTTP_REQUEST_TIMEOUT") [status, text] = [408, "the request came too slowly"]
-  const body = JSON.stringify({ error: text })
+  if (error.code === "ERR_HTTP_REQUEST_TIMEOUT")
+    [status, text, code] = [408, "the request came too slowly", "request_timeout"]
+  const body = JSON.stringify({ error: text, code })
   socket.end(
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/json; charset=utf-8\r\n` +
       `X-Request-Id: ${ids.request()}\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,

@@ -15,6 +15,7 @@ import { allowOf, BASE_PATH, type PathTable, partsOf, pathOf, pathTable, routerP
 import { type Allowance, createRateLimits, type RateLimits, rateHeaders } from "./rate-limit.ts"
 import { run } from "./run.ts"
 import { answerBadConnection, sendError } from "./send-error.ts"
+import type { Senders } from "./senders.ts"
 
 export interface ServerOptions {
   routes: readonly Route[]
@@ -37,6 +38,8 @@ export interface ServerOptions {
   /** Answers what is no endpoint and needs no key (reference, dashboard); false when it has nothing there. */
   pages?: Pages
   timeouts?: Partial<Timeouts>
+  /** Who is looked at for sending too slowly; for tests. */
+  senders?: Senders
 }
 
 /** How long a client may take, in milliseconds. */
@@ -98,9 +101,10 @@ export function buildServer(options: ServerOptions): FastifyInstance {
   app.setNotFoundHandler(() => {
     throw nothingHere()
   })
-  readJsonBodies(app)
+  readJsonBodies(app, undefined, options.senders)
   const runner = {
     directory,
+    log,
     idempotency: options.idempotency ?? null,
     checkAnswers: options.checkAnswers ?? false,
   }

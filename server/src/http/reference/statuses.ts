@@ -14,7 +14,10 @@ export function errorStatuses(endpoint: Endpoint): Map<number, string[]> {
   }
   const things = [...endpoint.path.matchAll(/\{(\w+)\*?\}/g)].map(([, name]) => name)
   if (things.length > 0) add(404, "no such thing, or not yours")
-  if (endpoint.bodyKind !== "none" || endpoint.method !== "GET") add(413, "the body is too large")
+  if (endpoint.bodyKind !== "none" || endpoint.method !== "GET") {
+    add(408, "the body came too slowly; the connection is closed (`request_timeout`)")
+    add(413, "the body is too large")
+  }
   if (endpoint.bodyKind !== "raw" && endpoint.method !== "GET") add(415, "the body is not `application/json`")
   if (endpoint.bodyKind === "raw") add(415, "the body has a type that is not taken, or a `Content-Encoding`")
   if (endpoint.method === "POST" && endpoint.access !== "public")
