@@ -52,6 +52,22 @@ export const RegistrySkill = z
   .meta({ id: "RegistrySkill" })
 export type RegistrySkill = z.infer<typeof RegistrySkill>
 
+/** The events of an upload or install that was asked for as `text/event-stream`; `done` or `error` is the last. */
+export const INSTALL_EVENTS = {
+  stage: z.object({
+    stage: z.enum(["resolving", "downloading", "checking", "unpacking"]),
+    bytes: z.number().int().nullable().meta({ description: "Received so far; null but for `downloading`." }),
+    total: z.number().int().nullable().meta({ description: "Null where the registry does not say." }),
+  }),
+  done: Skill,
+  /** What an answer with this status would have said. */
+  error: z.looseObject({ status: z.number().int(), error: z.string(), code: z.string() }),
+} as const
+export type InstallStage = z.infer<typeof INSTALL_EVENTS.stage>
+
+const IN_STAGES =
+  "With `Accept: text/event-stream` its progress as it comes: `stage` with `{stage, bytes, total}`, and last `done` (the skill) or `error` (the error's body with its `status`). What is refused before the first stage is answered as without."
+
 const SkillParams = UserParams.extend({ id: z.string().max(200) })
 
 export const skills = {
@@ -80,14 +96,14 @@ export const skills = {
     call: "PUT /U/skills/{id}/file",
     access: "owner",
     summary: "Upload a custom skill",
-    description:
-      "A SKILL.md (`text/markdown`), or a zip (`application/zip`) with SKILL.md at its root or in its one folder. The id must equal the frontmatter's `name`. An update that fails leaves the old version in place.",
+    description: `A SKILL.md (\`text/markdown\`), or a zip (\`application/zip\`) with SKILL.md at its root or in its one folder. The id must equal the frontmatter's \`name\`. An update that fails leaves the old version in place. ${IN_STAGES}`,
     params: SkillParams,
     body: RawBody,
     bodyKind: "raw",
     maxBodyBytes: 10 * MIB,
     answer: Skill,
     statuses: [201, 200],
+    also: ["text/event-stream"],
     errors: ["plan_limit", "conflict", "sandbox_unavailable"],
     example: {
       params: { id: "greeter" },
@@ -121,8 +137,7 @@ export const skills = {
     call: "POST /U/skills/{slug}/registry-install",
     access: "owner",
     summary: "Install a skill from ClawHub",
-    description:
-      "Pinned to an owner and a version, every file checked against its published hash. What the registry holds suspicious needs `accept_risk`; malware is never installed.",
+    description: `Pinned to an owner and a version, every file checked against its published hash. What the registry holds suspicious needs \`accept_risk\`; malware is never installed. ${IN_STAGES}`,
     params: UserParams.extend({ slug: z.string().max(200) }),
     body: z.strictObject({
       owner: z
@@ -135,6 +150,7 @@ export const skills = {
     bodyOptional: true,
     answer: Skill,
     statuses: [201, 200],
+    also: ["text/event-stream"],
     errors: [
       "ambiguous_skill",
       "needs_accept_risk",

@@ -1,7 +1,7 @@
 import type { NewAgent } from "@autonomis/contract/agents.ts"
 import { contract } from "@autonomis/contract/endpoints.ts"
 import { Answer, endpoint, type Route, SENT } from "../http/endpoint.ts"
-import { openSse } from "../http/sse.ts"
+import { asksForEvents, openSse } from "../http/sse.ts"
 import { iso } from "../lib/clock.ts"
 import type { Agents } from "./agents.ts"
 
@@ -39,7 +39,7 @@ export function agentRoutes(agents: Agents, publicUrl: () => string): Route[] {
     }),
     endpoint(contract.agents.deployStatus, async (context) => {
       const { user, request } = context
-      if (!/\btext\/event-stream\b/.test(request.headers.accept ?? "")) return agents.deployStatus(user.id)
+      if (!asksForEvents(request)) return agents.deployStatus(user.id)
       const stream = openSse(context)
       let id = 0
       let sent = ""

@@ -3,6 +3,7 @@ import type { FastifyReply, FastifyRequest } from "fastify"
 import { type Admitted, NOBODY } from "./admit.ts"
 import { clientAddress } from "./client-address.ts"
 import type { Context, Directory, Idempotency, Origin, Principal } from "./endpoint.ts"
+import { asksForEvents, openSse, type SseStream } from "./sse.ts"
 
 type Input = Pick<Context<Endpoint>, "params" | "query" | "body">
 
@@ -22,6 +23,7 @@ export class RequestContext implements Context<Endpoint>, Admitted {
   idempotency: Idempotency | null = null
   readonly #directory: Directory
   #signal: AbortSignal | null = null
+  #told: SseStream | null = null
 
   constructor(directory: Directory, request: FastifyRequest, reply: FastifyReply, { params, query, body }: Input) {
     const { principal, user, agent } = request.admitted ?? NOBODY
@@ -45,6 +47,17 @@ export class RequestContext implements Context<Endpoint>, Admitted {
   get signal(): AbortSignal {
     this.#signal ??= signalOf(this.#directory, this.principal, this.reply)
     return this.#signal
+  }
+
+  tell(event: string, data: unknown): void {
+    if (!asksForEvents(this.request)) return
+    this.#told ??= openSse(this)
+    this.#told.send(null, event, data)
+  }
+
+  /** The stream that `tell` opened. */
+  get told(): SseStream | null {
+    return this.#told
   }
 
   /** Has someone asked for the signal, and has it aborted since? */

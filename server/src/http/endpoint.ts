@@ -75,6 +75,11 @@ interface Base<E> {
   params: ParamsOf<E>
   query: QueryOf<E>
   body: BodyOf<E>
+  /**
+   * Tells a caller who asked for events how far the work is; nothing to others. Once something was told the answer, or
+   * the error, is the last event: `done` or `error`.
+   */
+  tell(event: string, data: unknown): void
   request: FastifyRequest
   reply: FastifyReply
 }

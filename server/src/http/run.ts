@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from "node:util"
 import type { Endpoint } from "@autonomis/contract/endpoint.ts"
 import type { FastifyReply, FastifyRequest } from "fastify"
 import { AppError } from "../lib/errors.ts"
+import type { Logger } from "../lib/log.ts"
 import { remember } from "../lib/remember.ts"
 import { NOBODY, unauthorized } from "./admit.ts"
 import { rawBody } from "./bodies.ts"
@@ -12,10 +13,11 @@ import { endWithAnswer } from "./large-bodies.ts"
 import { parse } from "./parse.ts"
 import { rateError } from "./rate-limit.ts"
 import { etagOf, sendAnswer } from "./send.ts"
-import { publicError, toAppError } from "./send-error.ts"
+import { logFault, publicError, toAppError } from "./send-error.ts"
 
 export interface RunnerOptions {
   directory: Directory
+  log: Logger
   idempotency: IdempotencyStore | null
   /** Compare each answer with the contract (tests and development): a difference is a 500. */
   checkAnswers: boolean
@@ -53,15 +55,30 @@ export async function run(
     }
     const answer = answerOf(endpoint, result, options.checkAnswers)
     if (first) await first.finish(answer)
-    return await sendAnswer(answer, request, reply)
+    if (context.told === null) return await sendAnswer(answer, request, reply)
+    context.told.send(null, "done", JSON.parse(answer.body ?? "null"))
+    context.told.close()
+    return reply
   } catch (thrown) {
     // What an abort breaks off is no fault of ours: the client is gone, or its key died under way.
     const error = context.wasAborted && !(thrown instanceof AppError) ? unauthorized(thrown) : thrown
     const { status, body } = publicError(toAppError(error))
-    if (!reply.sent) await first?.finish({ status, headers: {}, body: JSON.stringify(body) })
+    if (!reply.sent || context.told !== null) await first?.finish({ status, headers: {}, body: JSON.stringify(body) })
     else await first?.release()
-    throw error
+    if (context.told === null) throw error
+    logFault(options.log, error, request)
+    context.told.send(null, "error", inEvent(toAppError(error)))
+    context.told.close()
+    return reply
   }
+}
+
+/** An error where no status is sent: with it, and always with its code. */
+function inEvent(error: AppError): Record<string, unknown> {
+  const { status, body } = publicError(error)
+  const { retryAfterSeconds: seconds } = error
+  const later = seconds === undefined ? {} : { retry_after_seconds: seconds }
+  return { status, code: status < 500 ? error.code : "internal", ...later, ...body }
 }
 
 /** Nearly every request has none, and what a schema makes of none is always the same. */

@@ -47,6 +47,10 @@ function keepAwake(stream: SseStream): void {
   })
 }
 
+/** Did the caller ask for events where others get one answer? */
+export const asksForEvents = (request: FastifyRequest): boolean =>
+  /\btext\/event-stream\b/.test(request.headers.accept ?? "")
+
 /** Ends every stream: the server is stopping. */
 export function closeAllSse(): void {
   for (const stream of [...open]) stream.close()

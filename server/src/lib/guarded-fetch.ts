@@ -86,9 +86,9 @@ export function createGuardedFetch(options: GuardedFetchOptions): typeof globalT
         throw new GuardedFetchError("too_large", `an answer of ${length} bytes is over the limit of ${maxBodyBytes}`)
       }
       const headers = new Headers([...response.headers])
-      // The body was decompressed on the way.
+      // Decompressed on the way, or changed by the filter: then it has another length than was sent.
+      if (headers.has("content-encoding") || options.filter !== undefined) headers.delete("content-length")
       headers.delete("content-encoding")
-      headers.delete("content-length")
       const body =
         response.body === null || response.status === 204
           ? null

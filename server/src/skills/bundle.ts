@@ -5,6 +5,7 @@ import { createGate } from "../lib/gate.ts"
 import { type BundleFile, refused, unzip } from "./archive.ts"
 import type { Staging } from "./folder.ts"
 import { parseSkillMd, type SkillHeader } from "./frontmatter.ts"
+import type { TellStage } from "./progress.ts"
 import { type FileDigest, fingerprint } from "./stored.ts"
 
 /** A bundle that passed every check and lies, durable, in its staging folder. */
@@ -41,17 +42,18 @@ export async function receive(
 }
 
 /** The body as a lone SKILL.md. */
-export async function fromSkillMd(staging: Staging): Promise<Bundle> {
+export async function fromSkillMd(staging: Staging, tell: TellStage): Promise<Bundle> {
+  tell("checking")
   const bundle = gather(staging)
   await bundle.add({ path: SKILL_MD, data: await readFile(staging.body), executable: false })
   return bundle.finish()
 }
 
 /** The body as a zip with SKILL.md at its root or in its one folder. */
-export async function fromZip(staging: Staging, signal: AbortSignal): Promise<Bundle> {
+export async function fromZip(staging: Staging, signal: AbortSignal, tell: TellStage): Promise<Bundle> {
   return unpacking(async () => {
     const files: BundleFile[] = []
-    for await (const file of unzip(await readFile(staging.body), signal)) if (!isLitter(file.path)) files.push(file)
+    for await (const file of unpacked(staging, signal, tell)) if (!isLitter(file.path)) files.push(file)
     const bundle = gather(staging)
     for (const file of strip(files)) await bundle.add(file)
     return bundle.finish()
@@ -66,11 +68,12 @@ export async function fromRegistryZip(
   staging: Staging,
   published: readonly FileDigest[],
   signal: AbortSignal,
+  tell: TellStage,
 ): Promise<Bundle> {
   return unpacking(async () => {
     const missing = new Map(published.map((file) => [file.path, file]))
     const bundle = gather(staging)
-    for await (const file of unzip(await readFile(staging.body), signal)) {
+    for await (const file of unpacked(staging, signal, tell)) {
       const expected = missing.get(file.path)
       if (expected === undefined && file.path === "_meta.json") continue
       if (expected === undefined) throw refused(`it holds ${file.path}, which the registry did not publish`)
@@ -83,6 +86,17 @@ export async function fromRegistryZip(
     if (absent !== undefined) throw refused(`it lacks ${absent}, which the registry published`)
     return bundle.finish()
   })
+}
+
+/** The archive's files; the first comes once the archive was checked as a whole. */
+async function* unpacked(staging: Staging, signal: AbortSignal, tell: TellStage): AsyncGenerator<BundleFile> {
+  tell("checking")
+  let begun = false
+  for await (const file of unzip(await readFile(staging.body), signal)) {
+    if (!begun) tell("unpacking")
+    begun = true
+    yield file
+  }
 }
 
 /** Takes a bundle's files one by one, on their way to the disk. */

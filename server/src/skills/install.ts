@@ -4,8 +4,10 @@ import type { Clock } from "../lib/clock.ts"
 import { AppError } from "../lib/errors.ts"
 import { refused } from "./archive.ts"
 import { fromRegistryZip, receive } from "./bundle.ts"
+import type { Staging } from "./folder.ts"
 import { type Change, checkReplaces, type Keeper, type User } from "./keeper.ts"
 import { MAX_ARCHIVE_BYTES } from "./limits.ts"
+import { counted, type TellStage } from "./progress.ts"
 import { malware, type Pin, type Registry, type Verdict } from "./registry.ts"
 import { failure, registryFailed } from "./registry-http.ts"
 import type { SkillStore, SkillWithFiles } from "./store.ts"
@@ -31,6 +33,7 @@ export type Install = (
   request: InstallRequest,
   origin: Origin,
   signal: AbortSignal,
+  tell: TellStage,
 ) => Promise<{ row: SkillWithFiles; created: boolean }>
 
 export const checkId = (id: string): void => {
@@ -44,13 +47,14 @@ export const checkId = (id: string): void => {
  * published, download, and keep only what is byte for byte those files.
  */
 export function createInstall({ registry, registryUrl, store, keeper, clock }: InstallOptions): Install {
-  return async (user, slug, request, origin, signal) => {
+  return async (user, slug, request, origin, signal, tell) => {
     checkId(slug)
     const before = await store.bySlug(user.id, slug)
     const standing = before?.info.provenance?.owner ?? null
     if (before !== null && (standing === null || request.owner !== undefined))
       checkReplaces(before, request.owner ?? "")
 
+    tell("resolving")
     const deadline = registry.deadline(signal)
     const { owner, latest } = await registry.detail(slug, request.owner ?? standing, deadline)
     checkReplaces(before, owner)
@@ -68,8 +72,8 @@ export function createInstall({ registry, registryUrl, store, keeper, clock }: I
     const checkedAt = clock.now()
 
     return keeper.staged(user.id, async (staging) => {
-      await download(pin, staging, deadline)
-      const bundle = await fromRegistryZip(staging, files, signal)
+      await download(pin, staging, deadline, tell)
+      const bundle = await fromRegistryZip(staging, files, signal, tell)
       if (bundle.header.name !== slug) throw refused(`its SKILL.md is named ${bundle.header.name}, not ${slug}`)
       const risky = verdict.status !== "clean"
       const target = `skill:${user.name}/${slug} ${owner}/${slug}@${version}`
@@ -89,9 +93,10 @@ export function createInstall({ registry, registryUrl, store, keeper, clock }: I
     })
   }
 
-  async function download(pin: Pin, staging: Parameters<typeof receive>[1], deadline: AbortSignal): Promise<void> {
+  async function download(pin: Pin, staging: Staging, deadline: AbortSignal, tell: TellStage): Promise<void> {
     try {
-      await receive(await registry.download(pin, deadline), staging, MAX_ARCHIVE_BYTES, deadline)
+      const { body, total } = await registry.download(pin, deadline)
+      await receive(counted(body, total, tell), staging, MAX_ARCHIVE_BYTES, deadline)
     } catch (error) {
       if (error instanceof AppError && error.code === "too_large") throw refused("the archive is too large")
       throw failure(error, deadline)

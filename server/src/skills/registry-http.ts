@@ -19,6 +19,8 @@ export interface RegistryHttpOptions {
 export interface RegistryAnswer {
   status: number
   contentType: string
+  /** Of the body in bytes, where that was said. */
+  length: number | null
   body: ReadableStream<Uint8Array> | null
 }
 
@@ -121,6 +123,7 @@ export function registryHttp({ url, wait, now, budgetMs }: RegistryHttpOptions):
       return {
         status: response.status,
         contentType: (response.headers.get("content-type") ?? "").split(";", 1)[0]?.trim().toLowerCase() ?? "",
+        length: lengthOf(response.headers),
         body: response.body,
       }
     },
@@ -132,6 +135,11 @@ export function registryHttp({ url, wait, now, budgetMs }: RegistryHttpOptions):
       throw registryFailed("answered in a form that is not known", parsed.error)
     },
   }
+}
+
+function lengthOf(headers: Headers): number | null {
+  const text = headers.get("content-length")
+  return text !== null && /^\d{1,12}$/.test(text) ? Number(text) : null
 }
 
 /** One machine under several names. */

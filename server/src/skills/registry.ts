@@ -30,8 +30,8 @@ export interface Registry {
   verdicts(pins: readonly Pin[], deadline: AbortSignal): Promise<Verdict[]>
   /** What was published, and what the registry's own scan says of it. */
   published(pin: Pin, deadline: AbortSignal): Promise<{ files: FileDigest[]; verdict: Verdict | null }>
-  /** The archive's bytes; whoever reads them counts them. */
-  download(pin: Pin, deadline: AbortSignal): Promise<ReadableStream<Uint8Array>>
+  /** The archive's bytes, and how many there will be where that was said; whoever reads them counts them. */
+  download(pin: Pin, deadline: AbortSignal): Promise<{ body: ReadableStream<Uint8Array>; total: number | null }>
 }
 
 const STATUSES = ["clean", "suspicious", "malicious", "pending"] as const
@@ -136,7 +136,7 @@ export function createRegistry(http: RegistryHttp): Registry {
         await drop(answer)
         throw registryFailed("has no archive of this skill (it may be kept elsewhere, which is not supported)")
       }
-      return answer.body
+      return { body: answer.body, total: answer.length }
     },
   }
 }

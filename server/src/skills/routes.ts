@@ -1,7 +1,8 @@
 import { Readable } from "node:stream"
-import { skills as contract } from "@autonomis/contract/skills.ts"
+import { skills as contract, type InstallStage } from "@autonomis/contract/skills.ts"
 import { Answer, endpoint, type Route, SENT } from "../http/endpoint.ts"
 import { AppError } from "../lib/errors.ts"
+import type { TellStage } from "./progress.ts"
 import type { Kept, Skills } from "./skills.ts"
 
 /** 201 for a skill that is new, 200 for one that was replaced. */
@@ -16,9 +17,10 @@ export function skillRoutes(skills: Skills): Route[] {
       reply.send(bytes)
       return SENT
     }),
-    endpoint(contract.upload, async ({ user, params, body, origin, request, signal }) => {
-      const kind = kindOf(request.headers["content-type"])
-      return answer(await skills.upload(user, params.id, { kind, bytes: bytesOf(body) }, origin, signal))
+    endpoint(contract.upload, async (context) => {
+      const { user, params, origin, request, signal } = context
+      const body = { kind: kindOf(request.headers["content-type"]), bytes: bytesOf(context.body) }
+      return answer(await skills.upload(user, params.id, body, origin, signal, stagesTo(context)))
     }),
     endpoint(contract.delete, async ({ user, params, origin }) => {
       await skills.remove(user, params.id, origin)
@@ -27,10 +29,15 @@ export function skillRoutes(skills: Skills): Route[] {
     endpoint(contract.search, async ({ user, query, signal }) => ({
       skills: await skills.search(user, query.q, signal),
     })),
-    endpoint(contract.install, async ({ user, params, body, origin, signal }) =>
-      answer(await skills.install(user, params.slug, body, origin, signal)),
-    ),
+    endpoint(contract.install, async (context) => {
+      const { user, params, body, origin, signal } = context
+      return answer(await skills.install(user, params.slug, body, origin, signal, stagesTo(context)))
+    }),
   ]
+}
+
+function stagesTo(context: { tell(event: string, data: InstallStage): void }): TellStage {
+  return (stage, amount) => context.tell("stage", { stage, bytes: amount?.bytes ?? null, total: amount?.total ?? null })
 }
 
 function kindOf(contentType: string | undefined): "markdown" | "zip" {

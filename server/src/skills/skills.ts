@@ -11,6 +11,7 @@ import { createKeeper, noSuchSkill, type User } from "./keeper.ts"
 import { createLatestVersions, latestKey } from "./latest.ts"
 import { MAX_ARCHIVE_BYTES } from "./limits.ts"
 import { offer, type Surroundings } from "./offer.ts"
+import type { TellStage } from "./progress.ts"
 import { createPromptSkills, type PromptSkills } from "./prompt.ts"
 import { createRecheck, type RecheckResult } from "./recheck.ts"
 import type { Registry } from "./registry.ts"
@@ -51,10 +52,18 @@ export interface Skills {
     body: { kind: "markdown" | "zip"; bytes: AsyncIterable<Uint8Array> },
     origin: Origin,
     signal: AbortSignal,
+    tell?: TellStage,
   ): Promise<Kept>
   remove(user: User, id: string, origin: Origin): Promise<void>
   search(user: User, q: string, signal: AbortSignal): Promise<RegistrySkill[]>
-  install(user: User, slug: string, request: InstallRequest, origin: Origin, signal: AbortSignal): Promise<Kept>
+  install(
+    user: User,
+    slug: string,
+    request: InstallRequest,
+    origin: Origin,
+    signal: AbortSignal,
+    tell?: TellStage,
+  ): Promise<Kept>
   /** What the model is told, for one agent. Reads two small queries. */
   forPrompt: PromptSkills["list"]
   /** Changes whenever `forPrompt` does: sessions then take a new snapshot of their prompt. */
@@ -78,6 +87,7 @@ export interface Skills {
 /** Where a user's skills are in every sandbox of theirs. */
 const SANDBOX_TARGET = "/skills"
 const DUE_MS = 20 * 60 * 60 * 1000
+const tellNobody: TellStage = () => {}
 
 export function createSkills(options: SkillsOptions): Skills {
   const { db, dataDir, clock, log, registry, registryUrl, secretKeys, binaries } = options
@@ -138,11 +148,11 @@ export function createSkills(options: SkillsOptions): Skills {
       }
     },
 
-    async upload(user, id, { kind, bytes }, origin, signal) {
+    async upload(user, id, { kind, bytes }, origin, signal, tell = tellNobody) {
       checkId(id)
       const result = await keeper.staged(user.id, async (staging) => {
         await receive(bytes, staging, MAX_ARCHIVE_BYTES, signal)
-        const bundle = kind === "markdown" ? await fromSkillMd(staging) : await fromZip(staging, signal)
+        const bundle = kind === "markdown" ? await fromSkillMd(staging, tell) : await fromZip(staging, signal, tell)
         if (bundle.header.name !== id)
           throw new AppError(
             "invalid_request",
@@ -167,8 +177,8 @@ export function createSkills(options: SkillsOptions): Skills {
       }))
     },
 
-    async install(user, slug, request, origin, signal) {
-      return kept(user, await installFrom(user, slug, request, origin, signal))
+    async install(user, slug, request, origin, signal, tell = tellNobody) {
+      return kept(user, await installFrom(user, slug, request, origin, signal, tell))
     },
 
     forPrompt: prompts.list,

@@ -35,6 +35,8 @@ export interface RegistryDouble extends AsyncDisposable {
   alias(from: string, to: string): void
   /** What discovery answers; null: nothing stands there. */
   discovery(answer: object | null): void
+  /** Archives come in eight pieces, each once `gate` has been waited for; null: at once again. */
+  slow(gate: ((piece: number) => Promise<void>) | null): void
   fail(trouble: Trouble): void
   heal(): void
 }
@@ -85,6 +87,9 @@ export async function startRegistryDouble(): Promise<RegistryDouble> {
     discovery(answer) {
       state.discovery = answer
     },
+    slow(gate) {
+      state.gate = gate
+    },
     fail: (trouble) => void troubles.push({ ...trouble }),
     heal: () => void troubles.splice(0),
     async [Symbol.asyncDispose]() {
@@ -106,6 +111,7 @@ interface State {
   aliases: Map<string, string>
   /** Undefined: that the API is here. */
   discovery?: object | null
+  gate?: ((piece: number) => Promise<void>) | null
 }
 
 async function handle(
@@ -128,15 +134,27 @@ async function handle(
     log.push({ method: request.method ?? "", url: request.url ?? "", status, userAgent, body })
     response.writeHead(status, {
       "Content-Type": type,
+      "Content-Length": bytes.length,
       "Cache-Control": "no-store",
       ...rates(url.pathname),
       ...headers,
     })
-    response.end(bytes)
+    if (url.pathname === "/api/v1/download" && state.gate) void trickle(response, bytes, state.gate)
+    else response.end(bytes)
   }
   const trouble = troubles.find((one) => one.times > 0 && url.pathname.startsWith(one.path))
   if (trouble) return strike(trouble, response, send)
   send(answer(state, { request, path: url.pathname, query: url.searchParams, body, origin }))
+}
+
+async function trickle(response: ServerResponse, bytes: Buffer, gate: (piece: number) => Promise<void>): Promise<void> {
+  const size = Math.ceil(bytes.length / 8)
+  response.flushHeaders()
+  for (let piece = 0; piece * size < bytes.length; piece++) {
+    await gate(piece)
+    response.write(bytes.subarray(piece * size, (piece + 1) * size))
+  }
+  response.end()
 }
 
 function strike(trouble: Trouble, response: ServerResponse, send: (reply: Reply) => void): void {
