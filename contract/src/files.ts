@@ -1,7 +1,9 @@
 import { z } from "zod"
-import { AgentParams, define, MIB, RawBody, Time } from "./common.ts"
+import { AgentParams, define, MIB, Page, RawBody, Time } from "./common.ts"
 
 export const MAX_FILE_BYTES = 25 * MIB
+/** A folder is given whole up to here; the rest by its cursor. */
+export const MAX_ENTRIES = 20_000
 const FileParams = AgentParams.extend({ path: z.string().max(4096) })
 
 export const Folder = z
@@ -15,6 +17,10 @@ export const Folder = z
         modified_at: Time,
       }),
     ),
+    next_cursor: z
+      .string()
+      .optional()
+      .meta({ description: "There only when the folder has more entries than are listed: for the next page." }),
   })
   .meta({ id: "Folder" })
 export const WrittenFile = z
@@ -28,8 +34,16 @@ export const files = {
     access: "owner",
     summary: "Read a file from the agent's workspace",
     description:
-      "A file's bytes, with `ETag` and `Range`; for a folder, or the empty path, its entries as JSON. Opens no sandbox.",
+      "A file's bytes, with `ETag` and `Range`; for a folder, or the empty path, its entries as JSON, in order of their names. A folder comes whole, up to 20,000 entries; when it has more, or more than `limit`, `next_cursor` gives the rest. Opens no sandbox.",
     params: FileParams,
+    query: z.strictObject({
+      limit: Page.limit
+        .unwrap()
+        .optional()
+        .meta({ description: "Of a folder's entries, how many at most, 1 to 200; else all, up to 20,000." }),
+      // It holds a name, of which a control character takes eight letters.
+      cursor: z.string().min(1).max(3000).optional().meta({ description: "`next_cursor` of the page before." }),
+    }),
     answer: Folder,
     produces: "bytes",
     statuses: [200, 206, 304],

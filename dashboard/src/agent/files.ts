@@ -13,8 +13,14 @@ export const folderQuery = (user: string, agent: string, path: string) =>
   queryOptions({
     queryKey: ["folder", user, agent, path],
     queryFn: async ({ signal }) => {
-      const response = await api.files.read({ user, agent, path }, { signal })
-      const { entries }: { entries: Entry[] } = await response.json()
+      const entries: Entry[] = []
+      for (let cursor: string | undefined; ; ) {
+        const response = await api.files.read({ user, agent, path, ...(cursor ? { cursor } : {}) }, { signal })
+        const page: { entries: Entry[]; next_cursor?: string } = await response.json()
+        for (const entry of page.entries) entries.push(entry)
+        cursor = page.next_cursor
+        if (cursor === undefined) break
+      }
       const rank = (e: Entry) => (e.type === "directory" ? 0 : 1)
       return entries.sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name))
     },

@@ -5,7 +5,7 @@ import { request as httpRequest } from "node:http"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { test } from "node:test"
-import { MAX_FILE_BYTES } from "@autonomis/contract/files.ts"
+import { MAX_ENTRIES, MAX_FILE_BYTES } from "@autonomis/contract/files.ts"
 import { type AppCall, startApp, type TestApp } from "../../../test/app.ts"
 import { forEachDatabase } from "../../../test/databases.ts"
 import { until } from "../../../test/until.ts"
@@ -20,6 +20,8 @@ async function withAgent(app: TestApp) {
   const call = (method: string, path: string, options: AppCall = {}) => app.call(method, AT + path, { key, ...options })
   return { key, agentKey: made.body.agents[0].api_key, call }
 }
+
+type Named = { name: string }
 
 /** A request whose path is sent as it is written. */
 function raw(app: TestApp, key: string, method: string, path: string): Promise<number> {
@@ -143,6 +145,61 @@ forEachDatabase((_name, open) => {
       entries.map((entry: { name: string }) => entry.name),
       Array.from({ length: 2_500 }, (_, i) => String(i)).sort(),
     )
+  })
+
+  test("a folder of more entries than one answer holds is given by pages that stay right while files come and go", async () => {
+    const db = await open()
+    await using app = await startApp(db)
+    const { call } = await withAgent(app)
+    await call("PUT", "/many/0", { body: "x" })
+    const folder = join(await workspace(app), "many")
+    const name = (i: number) => `f${String(i).padStart(5, "0")}`
+    for (let i = 0; i < MAX_ENTRIES; i++) writeFileSync(join(folder, name(i)), "")
+    const first = (await call("GET", "/many")).body
+    assert.equal(first.entries.length, MAX_ENTRIES)
+    const rest = (await call("GET", `/many?cursor=${first.next_cursor}`)).body
+    assert.deepEqual(
+      [rest.entries.map(({ name }: Named) => name), rest.next_cursor],
+      [[name(MAX_ENTRIES - 1)], undefined],
+    )
+
+    // Whole, there is nothing to go on with.
+    rmSync(join(folder, name(7)))
+    assert.deepEqual(Object.keys((await call("GET", "/many")).body).sort(), ["entries", "path"])
+
+    const seen: string[] = []
+    let cursor = ""
+    for (let i = 0; i < 3; i++) {
+      const { entries, next_cursor } = (await call("GET", `/many?limit=150${cursor}`)).body
+      assert.equal(entries.length, 150)
+      seen.push(...entries.map(({ name }: Named) => name))
+      cursor = `&cursor=${next_cursor}`
+      rmSync(join(folder, seen.at(-1) ?? ""))
+      writeFileSync(join(folder, "a-new-one"), "")
+    }
+    assert.deepEqual(seen, ["0", ...Array.from({ length: 450 }, (_, i) => name(i)).filter((_, i) => i !== 7)])
+
+    for (const query of ["limit=0", "limit=201", "limit=x", "cursor=", "cursor=x", "page=2"])
+      assert.equal((await call("GET", `/many?${query}`)).status, 400, query)
+    assert.equal((await call("GET", `/many/${name(1)}?limit=5`)).status, 400)
+  })
+
+  test("a name of any bytes can end a page", async () => {
+    const db = await open()
+    await using app = await startApp(db)
+    const { call } = await withAgent(app)
+    await call("PUT", "/odd/z", { body: "x" })
+    const folder = Buffer.from(`${await workspace(app)}/odd/`)
+    for (const byte of [0x01, 0x22, 0xff]) writeFileSync(Buffer.concat([folder, Buffer.alloc(255, byte)]), "")
+    const names: string[] = []
+    for (let cursor: string | undefined = ""; cursor !== undefined; ) {
+      const page: { entries: Named[]; next_cursor?: string } = (
+        await call("GET", `/odd?limit=1${cursor && `&cursor=${cursor}`}`)
+      ).body
+      names.push(...page.entries.map(({ name }) => name))
+      cursor = page.next_cursor
+    }
+    assert.deepEqual(names.slice(0, 3), ["\x01".repeat(255), '"'.repeat(255), "z"])
   })
 
   test("no path leads out of the workspace, and nothing but files and folders is touched or waited for", async () => {

@@ -1,18 +1,17 @@
 import type { Readable } from "node:stream"
 import { Transform } from "node:stream"
-import { MAX_FILE_BYTES } from "@autonomis/contract/files.ts"
+import { MAX_ENTRIES, MAX_FILE_BYTES } from "@autonomis/contract/files.ts"
 import { auditStep } from "../audit/audit.ts"
 import type { Database } from "../db/database.ts"
 import { lockUser } from "../db/lock-user.ts"
 import type { AgentRef, Origin, UserRef } from "../http/endpoint.ts"
 import type { Clock } from "../lib/clock.ts"
+import { decodeCursor, page } from "../lib/cursor.ts"
 import { AppError } from "../lib/errors.ts"
 import type { FileEntry, FileStat, SandboxSpec, WorkspaceFiles } from "../sandboxes/driver.ts"
 import { matchesStrongly, tagsOf } from "./conditions.ts"
 import type { Storage } from "./storage.ts"
 
-/** More than any person or program reads; it bounds the answer. */
-const MAX_ENTRIES = 20_000
 const MEMORY_FILE = "MEMORY.md"
 const MAX_MEMORY_BYTES = 64 * 1024
 
@@ -26,9 +25,19 @@ export interface Upload {
   ifNoneMatch?: string | undefined
 }
 
+/** Left out: from the beginning, and as many as fit one answer. */
+export interface FolderPage {
+  limit?: number | undefined
+  cursor?: string | undefined
+}
+interface Listed {
+  entries: FileEntry[]
+  nextCursor: string | null
+}
+
 export interface AgentFiles {
   stat(user: UserRef, agent: AgentRef, path: string, signal: AbortSignal): Promise<FileStat>
-  list(user: UserRef, agent: AgentRef, path: string, signal: AbortSignal): Promise<FileEntry[]>
+  list(user: UserRef, agent: AgentRef, path: string, page: FolderPage, signal: AbortSignal): Promise<Listed>
   read(
     user: UserRef,
     agent: AgentRef,
@@ -105,9 +114,11 @@ export function createFiles({ db, clock, storage, workspace, hostUid, setMemory 
       return (await filesOf(user.id, agent.id)).stat(path, signal)
     },
 
-    async list(user, agent, path, signal) {
-      // At once: page by page the folder would be read anew for each.
-      return (await filesOf(user.id, agent.id)).list(path, { limit: MAX_ENTRIES }, signal)
+    async list(user, agent, path, { limit = MAX_ENTRIES, cursor }, signal) {
+      const [after = ""] = decodeCursor(cursor, ["string"]) ?? []
+      const found = await (await filesOf(user.id, agent.id)).list(path, { limit: limit + 1, after }, signal)
+      const { rows, nextCursor } = page(found, limit, ({ name }) => [name])
+      return { entries: rows, nextCursor }
     },
 
     async read(user, agent, path, range, signal) {

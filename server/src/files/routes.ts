@@ -26,9 +26,10 @@ export function fileRoutes(files: AgentFiles): Route[] {
       const { headers } = request
       const found = await files.stat(user, agent, path, signal)
       if (found.type === "directory") {
-        const entries = await files.list(user, agent, path, signal)
+        const { entries, nextCursor } = await files.list(user, agent, path, context.query, signal)
         return {
           path,
+          ...(nextCursor === null ? {} : { next_cursor: nextCursor }),
           entries: entries.map(({ name, type, sizeBytes, modifiedMs }) => ({
             name,
             type,
@@ -37,6 +38,8 @@ export function fileRoutes(files: AgentFiles): Route[] {
           })),
         }
       }
+      if (context.query.limit !== undefined || context.query.cursor !== undefined)
+        throw new AppError("invalid_request", "limit and cursor are for folders: this is none")
       if (context.params.path !== path) throw new AppError("not_found", "file not found")
       if (!matchesStrongly(headers["if-match"], found.etag))
         throw new AppError("precondition_failed", "the file is not in the state that the condition asks for")

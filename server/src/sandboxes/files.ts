@@ -110,23 +110,39 @@ async function bodyOf(file: FileHandle, start: number, end: number, signal: Abor
   return stream
 }
 
-/** The first `limit` names after `after`; of a folder of any size only so many are held. */
+/** The first `limit` entries after the name `after`. */
 async function listFolder(dir: FileHandle, limit: number, after: string, signal: AbortSignal): Promise<FileEntry[]> {
+  const entries: FileEntry[] = []
+  for (let last = after; ; ) {
+    const { names, more } = await namesAfter(dir, limit - entries.length, last, signal)
+    last = names.at(-1) ?? last
+    while (names.length > 0) {
+      signal.throwIfAborted()
+      const some = names.splice(0, STATS_AT_ONCE)
+      const stats = await Promise.all(some.map((name) => lstat(at(dir, name), { bigint: true }).catch(() => null)))
+      for (const [i, stat] of stats.entries()) if (stat !== null) entries.push(entryOf(some[i] ?? "", stat))
+    }
+    // Some may be gone since their names were read: others take their places.
+    if (!more || entries.length >= limit) return entries
+  }
+}
+
+/** Of a folder of any size only so many names are held. */
+async function namesAfter(dir: FileHandle, limit: number, after: string, signal: AbortSignal) {
   let names: string[] = []
+  let more = false
+  const cut = () => {
+    more ||= names.length > limit
+    names = names.sort().slice(0, limit)
+  }
   for await (const entry of await opendir(at(dir), { bufferSize: 1_024 })) {
     if (entry.name <= after || entry.name.startsWith(TEMPORARY_PREFIX)) continue
     names.push(entry.name)
-    if (names.length > 4 * limit + 1_000) names = names.sort().slice(0, limit)
+    if (names.length > 4 * limit + 1_000) cut()
     if (names.length % 1_024 === 0) signal.throwIfAborted()
   }
-  const entries: FileEntry[] = []
-  for (names.sort(); names.length > 0 && entries.length < limit; ) {
-    signal.throwIfAborted()
-    const some = names.splice(0, Math.min(STATS_AT_ONCE, limit - entries.length))
-    const stats = await Promise.all(some.map((name) => lstat(at(dir, name), { bigint: true }).catch(() => null)))
-    for (const [i, stat] of stats.entries()) if (stat !== null) entries.push(entryOf(some[i] ?? "", stat))
-  }
-  return entries
+  cut()
+  return { names, more }
 }
 
 interface WriteOptions {
