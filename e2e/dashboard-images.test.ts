@@ -4,7 +4,7 @@ import type { Page } from "playwright-core"
 import { startServer, type TestServer } from "../test/server.ts"
 import { until } from "../test/until.ts"
 import { startBrowser, type TestBrowser } from "./browser.ts"
-import { signIn } from "./dashboard-pages.ts"
+import { account, signIn } from "./dashboard-pages.ts"
 import { barsPng } from "./png.ts"
 
 const RED = barsPng([0.9, 0.4, 0.6], [200, 60, 50])
@@ -20,12 +20,6 @@ after(async () => {
   await browser?.[Symbol.asyncDispose]()
   await server?.[Symbol.asyncDispose]()
 })
-
-async function account(user: string): Promise<string> {
-  const made = await server.call("POST", "/users", { user, tier: "pro" })
-  assert.equal((await server.call("POST", `/users/${user}/agents`, { name: "manager" })).status, 201)
-  return made.body.api_key
-}
 
 /** Sends two images with a text, and waits for the answer. */
 async function sendImages(page: Page): Promise<void> {
@@ -58,7 +52,7 @@ async function stored(user: string) {
 
 test("images stay in a conversation that is opened again, and one is enlarged by keyboard and closed by Escape", async () => {
   const { page, faults } = await browser.open()
-  await signIn(page, await account("pics"))
+  await signIn(page, await account(server, "pics"))
   await sendImages(page)
   await page.reload()
   const first = page.getByRole("button", { name: "Enlarge attached image 1 of 2" })
@@ -77,7 +71,7 @@ test("images stay in a conversation that is opened again, and one is enlarged by
 
 test("a question with images is answered again and edited with them, or without one of them", async () => {
   const { page } = await browser.open()
-  await signIn(page, await account("again"))
+  await signIn(page, await account(server, "again"))
   await sendImages(page)
   await page.reload()
   const [[text, red, blue]] = await stored("again")
@@ -106,7 +100,7 @@ test("a question with images is answered again and edited with them, or without 
 
 test("an image that cannot be had now is asked for again on a click", async () => {
   const { page, context } = await browser.open()
-  await signIn(page, await account("later"))
+  await signIn(page, await account(server, "later"))
   await sendImages(page)
   let refused = 0
   await context.route("**/images/*", (route) => {

@@ -8,7 +8,7 @@ import { startServer, type TestServer } from "../test/server.ts"
 import { until } from "../test/until.ts"
 import { startBrowser, type TestBrowser } from "./browser.ts"
 import { lineTo } from "./cuttable.ts"
-import { signIn } from "./dashboard-pages.ts"
+import { account, signIn } from "./dashboard-pages.ts"
 
 let server: TestServer
 let browser: TestBrowser
@@ -20,12 +20,6 @@ after(async () => {
   await browser?.[Symbol.asyncDispose]()
   await server?.[Symbol.asyncDispose]()
 })
-
-async function account(user: string, on = server): Promise<string> {
-  const made = await on.call("POST", "/users", { user, tier: "pro" })
-  assert.equal((await on.call("POST", `/users/${user}/agents`, { name: "manager" })).status, 201)
-  return made.body.api_key
-}
 
 /** What has the keyboard, by its name or text. */
 const focused = (page: Page) =>
@@ -40,7 +34,7 @@ test("a server that went away in mid-answer is said to be away; back again, the 
     await using line = await lineTo(first.url)
     await using own = await startBrowser(line.url)
     const { page } = await own.open()
-    await signIn(page, await account("away", first))
+    await signIn(page, await account(first, "away"))
     await page.getByLabel("Message").fill('/tool bash {"command":"echo begun; sleep 60"}')
     await page.getByLabel("Message").press("Enter")
     // What the command said, not the question: only then the run has begun.
@@ -63,7 +57,7 @@ test("a server that went away in mid-answer is said to be away; back again, the 
 
 test("the keyboard reaches everything: skip link, menu, dialog and back to where it was", async () => {
   const { page } = await browser.open()
-  await signIn(page, await account("keys"), "/u/keys/agents")
+  await signIn(page, await account(server, "keys"), "/u/keys/agents")
   await page.getByRole("heading", { name: "Agents", level: 1 }).waitFor()
   await page.reload()
   await page.getByRole("button", { name: "Talk to manager" }).waitFor()
@@ -89,7 +83,7 @@ test("the keyboard reaches everything: skip link, menu, dialog and back to where
 
 test("each page says in its title where one is", async () => {
   const { page } = await browser.open()
-  await signIn(page, await account("titles"), "/u/titles/agents")
+  await signIn(page, await account(server, "titles"), "/u/titles/agents")
   const titles: [string, RegExp][] = [
     ["/u/titles/chat/manager", /^manager · Chat · Autonomis$/],
     ["/u/titles/agents", /^Agents · Autonomis$/],
@@ -106,7 +100,7 @@ test("each page says in its title where one is", async () => {
 
 test("what one looks at stands in the address and can be linked to", async () => {
   const { page } = await browser.open()
-  await signIn(page, await account("links"), "/u/links/agents/manager/templates?file=TOOLS.md")
+  await signIn(page, await account(server, "links"), "/u/links/agents/manager/templates?file=TOOLS.md")
   await page.getByRole("textbox", { name: "TOOLS.md" }).waitFor()
   await page.getByText("USER.md", { exact: true }).click()
   await page.waitForURL("**?file=USER.md")
@@ -119,7 +113,7 @@ test("what one looks at stands in the address and can be linked to", async () =>
 
 test("changes that are not saved are asked about before their page is left", async () => {
   const { page } = await browser.open()
-  await signIn(page, await account("draft"), "/u/draft/agents/manager/templates")
+  await signIn(page, await account(server, "draft"), "/u/draft/agents/manager/templates")
   await page.getByRole("textbox", { name: "SOUL.md" }).fill("half a thought")
   const secrets = page.getByRole("link", { name: "Secrets" })
   await secrets.click()
@@ -132,7 +126,7 @@ test("changes that are not saved are asked about before their page is left", asy
 
 test("an upload replaces nothing unasked", async () => {
   const { page } = await browser.open()
-  await signIn(page, await account("over"), "/u/over/agents/manager/files")
+  await signIn(page, await account(server, "over"), "/u/over/agents/manager/files")
   const path = "/users/over/agents/manager/files/notes.txt"
   assert.equal((await server.call("PUT", path, "the first")).status, 201)
   await page
@@ -146,7 +140,7 @@ test("an upload replaces nothing unasked", async () => {
 
 test("a long conversation is read page by page once, and after an answer only its end", async () => {
   const { page } = await browser.open()
-  const key = await account("long")
+  const key = await account(server, "long")
   const messages = Array.from({ length: 901 }, (_, i) => ({
     role: i % 2 === 0 ? "user" : "assistant",
     content: `line ${i}`,

@@ -94,7 +94,7 @@ test("axe finds no violation on any page in either theme, and none is wider than
     await page.setViewportSize(DESKTOP)
   }
   await page.goto("/")
-  await page.getByLabel("API key").waitFor()
+  await page.getByLabel("API key", { exact: true }).waitFor()
   await look("sign-in")
   await signIn(page, server.adminKey)
   const goTo = (path: string) => page.evaluate(`history.pushState(null, "", ${JSON.stringify(path)})`)

@@ -1,4 +1,6 @@
+import assert from "node:assert/strict"
 import type { Locator, Page } from "playwright-core"
+import type { TestServer } from "../test/server.ts"
 
 export interface DashboardPage {
   name: string
@@ -68,7 +70,21 @@ export const PAGES: readonly DashboardPage[] = [
 /** Signs in by the form, as a person would. */
 export async function signIn(page: Page, key: string, path = "/"): Promise<void> {
   await page.goto(path)
-  await page.getByLabel("API key").fill(key)
+  await page.getByLabel("API key", { exact: true }).fill(key)
   await page.getByRole("button", { name: "Sign in" }).click()
   await page.getByRole("navigation").waitFor()
+}
+
+/** A user with an agent named manager; gives the user's key. */
+export async function account(server: TestServer, user: string): Promise<string> {
+  const made = await server.call("POST", "/users", { user, tier: "pro" })
+  assert.equal(made.status, 201)
+  assert.equal((await server.call("POST", `/users/${user}/agents`, { name: "manager" })).status, 201)
+  return made.body.api_key
+}
+
+/** Says something as a person would. */
+export async function say(page: Page, text: string): Promise<void> {
+  await page.getByLabel("Message").fill(text)
+  await page.getByLabel("Message").press("Enter")
 }

@@ -7,7 +7,7 @@ import { startOpenAiDouble } from "../test/doubles/openai.ts"
 import { startServer, type TestServer } from "../test/server.ts"
 import { until } from "../test/until.ts"
 import { startBrowser, type TestBrowser } from "./browser.ts"
-import { signIn } from "./dashboard-pages.ts"
+import { account, signIn } from "./dashboard-pages.ts"
 
 let registry: RegistryDouble
 let server: TestServer
@@ -23,12 +23,6 @@ after(async () => {
   await registry?.[Symbol.asyncDispose]()
 })
 
-async function account(user: string): Promise<string> {
-  const made = await server.call("POST", "/users", { user, tier: "pro" })
-  assert.equal((await server.call("POST", `/users/${user}/agents`, { name: "manager" })).status, 201)
-  return made.body.api_key
-}
-
 /** Drops a file as a hand would: the browser's own events, with the file in them. */
 async function drop(page: Page, selector: string, name: string, type: string, text: string): Promise<void> {
   const data = await page.evaluateHandle(
@@ -43,7 +37,7 @@ async function drop(page: Page, selector: string, name: string, type: string, te
 
 test("skills are found in the registry, asked about when suspicious, installed, dropped in, and deleted", async () => {
   const { page } = await browser.open()
-  await signIn(page, await account("skills"), "/u/skills/skills")
+  await signIn(page, await account(server, "skills"), "/u/skills/skills")
   await page.getByText("No skills yet").waitFor()
   const search = async (q: string) => {
     await page.getByRole("textbox", { name: "Search" }).fill(q)
@@ -79,7 +73,7 @@ test("skills are found in the registry, asked about when suspicious, installed, 
 
 test("files that are dropped on the page are in the workspace", async () => {
   const { page } = await browser.open()
-  await signIn(page, await account("drops"), "/u/drops/agents/manager/files")
+  await signIn(page, await account(server, "drops"), "/u/drops/agents/manager/files")
   await page.getByText("The workspace is empty").waitFor()
   await drop(page, ".at-files", "dropped.txt", "text/plain", "from a hand")
   await page.getByRole("button", { name: /dropped\.txt/ }).click()
@@ -89,7 +83,7 @@ test("files that are dropped on the page are in the workspace", async () => {
 
 test("a token of the Connect tab opens the agent to an OpenAI client as the example says", async () => {
   const { page } = await browser.open()
-  await signIn(page, await account("conn"), "/u/conn/agents/manager/connect")
+  await signIn(page, await account(server, "conn"), "/u/conn/agents/manager/connect")
   await page.getByText("online", { exact: true }).waitFor()
   await page.getByRole("button", { name: "Create a token" }).click()
   const token = (await page.getByText(/^atn_gw_/).textContent()) ?? ""
@@ -106,7 +100,7 @@ test("a token of the Connect tab opens the agent to an OpenAI client as the exam
 
 test("usage is downloaded as CSV, and log lines come while one looks on", async () => {
   const { page, context } = await browser.open()
-  await signIn(page, await account("seen"), "/u/seen/logs")
+  await signIn(page, await account(server, "seen"), "/u/seen/logs")
   await page.getByText("No log lines").or(page.getByLabel("Log lines")).waitFor()
   const say = { session: "s", messages: [{ role: "user", content: '/tool bash {"command":"echo a-line-of-mine"}' }] }
   assert.equal((await server.call("POST", "/users/seen/agents/manager/chat", say)).status, 200)
@@ -128,7 +122,7 @@ test("usage is downloaded as CSV, and log lines come while one looks on", async 
 
 test("several agents are created at once, and a name that is used twice is marked before", async () => {
   const { page } = await browser.open()
-  await signIn(page, await account("many"), "/u/many/new-agents")
+  await signIn(page, await account(server, "many"), "/u/many/new-agents")
   const nameOf = (n: number) => page.getByLabel("Name", { exact: true }).nth(n)
   await nameOf(0).fill("alpha")
   await page.getByRole("button", { name: "Add another" }).click()
@@ -181,7 +175,7 @@ test("a model is tried on request, and what is wrong with its key is said", asyn
 
 test("an administrator overrides a user's budget and takes it back to the plan's", async () => {
   const { page } = await browser.open()
-  await account("budget")
+  await account(server, "budget")
   await signIn(page, server.adminKey, "/admin/users/budget")
   await page.getByLabel("USD per day", { exact: true }).selectOption("Custom")
   await page.getByLabel("USD per day, value").fill("2.5")

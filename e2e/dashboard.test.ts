@@ -5,7 +5,7 @@ import { startServer, type TestServer } from "../test/server.ts"
 import { until } from "../test/until.ts"
 import { PHONE, startBrowser, type TestBrowser } from "./browser.ts"
 import { lineTo } from "./cuttable.ts"
-import { signIn } from "./dashboard-pages.ts"
+import { account, say, signIn } from "./dashboard-pages.ts"
 
 let server: TestServer
 let browser: TestBrowser
@@ -21,19 +21,6 @@ after(async () => {
 /** A command that goes on until the test lets it. */
 const WAITING = '/tool bash {"command":"echo line-$((0+1)); until [ -e go ]; do sleep 0.1; done; echo line-$((0+2))"}'
 const letGo = (user: string) => server.call("PUT", `/users/${user}/agents/manager/files/go`, "now")
-
-async function account(user: string): Promise<string> {
-  const made = await server.call("POST", "/users", { user, tier: "pro" })
-  assert.equal(made.status, 201)
-  const agent = await server.call("POST", `/users/${user}/agents`, { name: "manager" })
-  assert.equal(agent.status, 201)
-  return made.body.api_key
-}
-
-async function say(page: Page, text: string): Promise<void> {
-  await page.getByLabel("Message").fill(text)
-  await page.getByLabel("Message").press("Enter")
-}
 
 const answers = (page: Page) => page.getByRole("button", { name: "Copy answer" })
 
@@ -71,7 +58,7 @@ test("from the printed link to a file that an agent made", async () => {
 })
 
 test("a link opens once, and no key is left in the browser", async () => {
-  const key = await account("once")
+  const key = await account(server, "once")
   const { body } = await server.call("POST", "/users/once/sign-in-link")
   const one = await browser.open()
   await one.page.goto(body.url)
@@ -88,7 +75,7 @@ test("a link opens once, and no key is left in the browser", async () => {
 
 test("the main navigation and an agent's tabs lead where they say", async () => {
   const { page, faults } = await browser.open()
-  await signIn(page, await account("navi"))
+  await signIn(page, await account(server, "navi"))
   const nav = page.getByRole("navigation", { name: "Main" })
   for (const name of ["Agents", "Secrets", "Skills", "Usage", "Logs"]) {
     await nav.getByRole("link", { name, exact: true }).click()
@@ -114,7 +101,7 @@ test("an answer loses nothing when the network is cut in its middle", async () =
   await using line = await lineTo(server.url)
   await using own = await startBrowser(line.url)
   const { page } = await own.open()
-  await signIn(page, await account("cut"))
+  await signIn(page, await account(server, "cut"))
   await say(page, WAITING)
   await page.getByText("line-1").first().waitFor()
   line.cut()
@@ -128,7 +115,7 @@ test("an answer loses nothing when the network is cut in its middle", async () =
 
 test("a second tab and a reload follow an answer that is under way", async () => {
   const { page, context } = await browser.open()
-  await signIn(page, await account("tabs"))
+  await signIn(page, await account(server, "tabs"))
   await say(page, WAITING)
   await page.getByText("line-1").first().waitFor()
   const second = await context.newPage()
@@ -149,9 +136,10 @@ test("a second tab and a reload follow an answer that is under way", async () =>
 
 test("an answer can be stopped, and a question edited and sent again", async () => {
   const { page } = await browser.open()
-  await signIn(page, await account("halt"))
+  await signIn(page, await account(server, "halt"))
   await say(page, '/tool bash {"command":"echo begun; sleep 60"}')
-  await page.getByText("begun").first().waitFor()
+  // What the command said, not the question: only then the run has begun.
+  await page.getByText("begun", { exact: true }).first().waitFor()
   await page.getByRole("button", { name: "Stop" }).click()
   await page.getByText("Stopped.").waitFor()
   await page.reload()
@@ -170,7 +158,7 @@ test("an answer can be stopped, and a question edited and sent again", async () 
 
 test("an answer that cannot be had says why and can be asked for again", async () => {
   const { page } = await browser.open()
-  await signIn(page, await account("nokey"))
+  await signIn(page, await account(server, "nokey"))
   const config = (model: string | null) => server.call("PATCH", "/users/nokey/agents/manager/config", { model })
   const { models } = (await server.call("GET", "/users/nokey/models")).body
   const other = models.find((m: { available: boolean }) => !m.available)
@@ -185,22 +173,22 @@ test("an answer that cannot be had says why and can be asked for again", async (
 })
 
 test("a sign-in that ended asks again and goes on where it was", async () => {
-  const key = await account("expired")
+  const key = await account(server, "expired")
   const { page } = await browser.open()
   await signIn(page, key, "/u/expired/secrets")
   assert.equal((await server.call("DELETE", "/session?all=true", undefined, key)).status, 204)
   await page.getByRole("link", { name: "Skills" }).click()
-  await page.getByLabel("API key").fill(key)
+  await page.getByLabel("API key", { exact: true }).fill(key)
   await page.getByRole("button", { name: "Sign in" }).click()
   await page.getByRole("heading", { name: "Skills", level: 1 }).waitFor()
   await page.getByRole("button", { name: "Account menu" }).click()
   await page.getByRole("menuitem", { name: "Sign out everywhere" }).click()
-  await page.getByLabel("API key").waitFor()
+  await page.getByLabel("API key", { exact: true }).waitFor()
 })
 
 test("an agent that was deleted in another tab is said to be gone", async () => {
   const { page } = await browser.open()
-  await signIn(page, await account("gone"), "/u/gone/agents")
+  await signIn(page, await account(server, "gone"), "/u/gone/agents")
   await page.getByRole("link", { name: "manager" }).waitFor()
   assert.equal((await server.call("DELETE", "/users/gone/agents/manager")).status, 204)
   await page.getByRole("link", { name: "manager" }).click()
@@ -214,7 +202,7 @@ test("an agent that was deleted in another tab is said to be gone", async () => 
 test("secrets: rows, a pasted .env, duplicates marked, all saved together, never shown", async () => {
   const { page, context } = await browser.open()
   await context.grantPermissions(["clipboard-read", "clipboard-write"])
-  await signIn(page, await account("secret"), "/u/secret/secrets")
+  await signIn(page, await account(server, "secret"), "/u/secret/secrets")
   const nameOf = (n: number) => page.getByLabel(`Name ${n}`, { exact: true })
   const dotenv = 'export FIRST_KEY="one secret value"\n# a comment\nSECOND_KEY=two-secret-value\n'
   await page.evaluate(`navigator.clipboard.writeText(${JSON.stringify(dotenv)})`)
@@ -243,7 +231,7 @@ test("secrets: rows, a pasted .env, duplicates marked, all saved together, never
 
 test("templates are edited, compared with the default and taken back to it", async () => {
   const { page } = await browser.open()
-  await signIn(page, await account("templ"), "/u/templ/agents/manager/templates")
+  await signIn(page, await account(server, "templ"), "/u/templ/agents/manager/templates")
   const box = page.getByRole("textbox", { name: "SOUL.md" })
   await box.fill("You are a lighthouse keeper.")
   await page.getByRole("button", { name: "Save", exact: true }).click()
@@ -260,7 +248,7 @@ test("templates are edited, compared with the default and taken back to it", asy
 
 test("files are uploaded, edited and deleted, and a deletion can be undone", async () => {
   const { page } = await browser.open()
-  await signIn(page, await account("files"), "/u/files/agents/manager/files")
+  await signIn(page, await account(server, "files"), "/u/files/agents/manager/files")
   await page
     .locator('input[type="file"]')
     .setInputFiles({ name: "list.txt", mimeType: "text/plain", buffer: Buffer.from("milk\n") })
@@ -278,7 +266,7 @@ test("files are uploaded, edited and deleted, and a deletion can be undone", asy
 
 test("an agent's network is set in plain fields, and a wrong domain is told", async () => {
   const { page } = await browser.open()
-  await signIn(page, await account("netty"), "/u/netty/agents/manager/settings")
+  await signIn(page, await account(server, "netty"), "/u/netty/agents/manager/settings")
   const config = async () => (await server.call("GET", "/users/netty/agents/manager")).body.config
   // What is typed elsewhere on the page survives this form's saving.
   await page.getByLabel("Maximum turns").fill("9")
@@ -306,7 +294,7 @@ test("an agent's network is set in plain fields, and a wrong domain is told", as
 
 test("settings count, keys are shown once, and deleting an agent takes its name", async () => {
   const { page } = await browser.open()
-  await signIn(page, await account("sets"), "/u/sets/agents/manager/settings")
+  await signIn(page, await account(server, "sets"), "/u/sets/agents/manager/settings")
   await page.getByLabel("Maximum turns").fill("7")
   await page.getByRole("switch", { name: "Run commands in the sandbox" }).uncheck()
   await page.getByRole("button", { name: "Save", exact: true }).click()
@@ -364,7 +352,7 @@ test("an administrator makes, looks at, suspends and deletes a user, visibly", a
 
 test("on a phone everything fits and the same links lead on", async () => {
   const { page, faults } = await browser.open({ viewport: PHONE })
-  await signIn(page, await account("phone"))
+  await signIn(page, await account(server, "phone"))
   await say(page, "Hello")
   await answers(page).waitFor()
   for (const name of ["Agents", "Secrets", "Skills", "Usage", "Logs", "Chat"]) {

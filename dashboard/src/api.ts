@@ -1,18 +1,25 @@
-import { createClient } from "@autonomis/sdk/client.ts"
+import { type ClientOptions, createClient } from "@autonomis/sdk/client.ts"
 import { ApiError, ConnectionError, isApiError } from "@autonomis/sdk/errors.ts"
 import { QueryClient } from "@tanstack/react-query"
+import { tellingFetch } from "./telling-fetch.ts"
 import { t } from "./texts.ts"
 
 export const ME = ["me"] as const
 
-/** The server that gave out this page; the cookie of the sign-in goes with each request. */
-export const api = createClient({
+const server: ClientOptions = {
   baseUrl: "",
   onError: (error) => {
     // The sign-in has ended: the shell shows the sign-in form where the reader stands.
     if (isApiError(error, "unauthorized")) queryClient.setQueryData(ME, null)
   },
-})
+}
+
+/** The server that gave out this page; the cookie of the sign-in goes with each request. */
+export const api = createClient(server)
+
+/** The same, told of how much of a body has been sent. */
+export const apiTelling = (onSent: (bytes: number, total: number) => void) =>
+  createClient({ ...server, fetch: tellingFetch(onSent) })
 
 export const queryClient = new QueryClient({
   defaultOptions: {

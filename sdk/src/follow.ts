@@ -1,7 +1,9 @@
 import type { DeployStatus } from "@autonomis/contract/agents.ts"
+import type { InstallStage, Skill } from "@autonomis/contract/skills.ts"
 import type { LogEntry } from "@autonomis/contract/usage.ts"
+import type { CallOptions } from "./calls.ts"
 import { wait } from "./client.ts"
-import { ApiError } from "./errors.ts"
+import { ApiError, ConnectionError } from "./errors.ts"
 import { readEvents } from "./sse.ts"
 import type { Client } from "./table.ts"
 
@@ -42,6 +44,32 @@ export async function* followDeploy(
 ): AsyncGenerator<DeployStatus, void, void> {
   const answer: unknown = await client.agents.deployStatus({ user }, { signal, headers: AS_EVENTS })
   for await (const { data } of readEvents(asStream(answer))) yield data as DeployStatus
+}
+
+/**
+ * A skill's install or upload, stage by stage; returns the skill:
+ * `followSkill((call) => client.skills.install({ user, slug }, {}, call), signal)`.
+ */
+export async function* followSkill(
+  begin: (call: CallOptions) => Promise<unknown>,
+  signal: AbortSignal,
+): AsyncGenerator<InstallStage, Skill, void> {
+  const answer = await begin({ signal, headers: AS_EVENTS })
+  // The kept answer of an earlier request with the same idempotency key.
+  if (!(answer instanceof Response)) return answer as Skill
+  for await (const { event, data } of readEvents(answer)) {
+    if (event === "stage") yield data as InstallStage
+    if (event === "done") return data as Skill
+    if (event === "error") throw errorIn(data as Record<string, unknown>, answer.headers)
+  }
+  throw new ConnectionError(new Error("the stream ended too early"))
+}
+
+/** As if it had been the answer. */
+function errorIn(data: Record<string, unknown>, headers: Headers): ApiError {
+  const all = new Headers(headers)
+  if (data.retry_after_seconds !== undefined) all.set("Retry-After", String(data.retry_after_seconds))
+  return new ApiError(Number(data.status), data, all)
 }
 
 /** These calls answer with a stream when they are asked for one. */

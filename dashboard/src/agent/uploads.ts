@@ -1,6 +1,6 @@
+import { isApiError } from "@autonomis/sdk/errors.ts"
 import { useState } from "react"
-import { api, explain, queryClient } from "../api.ts"
-import { pathTo } from "../paths.ts"
+import { api, apiTelling, explain, queryClient } from "../api.ts"
 import { t } from "../texts.ts"
 import { toastError } from "../ui/toast.ts"
 
@@ -25,12 +25,20 @@ export function useUploads(user: string, agent: string) {
 
   const upload = async (id: number, path: string, file: File, over: boolean) => {
     change(id, { percent: 0, error: null, replace: null })
-    const onProgress = (percent: number) => change(id, { percent })
-    const failed = await send(pathTo.download(user, agent, path), file, over, onProgress)
-    if (failed === null) setList((all) => all.filter((u) => u.id !== id))
-    else if (failed.status === 412)
-      change(id, { error: t.files.exists, replace: () => void upload(id, path, file, true) })
-    else change(id, { error: failed.reason })
+    const telling = apiTelling((bytes, total) => change(id, { percent: (100 * bytes) / total }))
+    const contentType = file.type || "application/octet-stream"
+    try {
+      await telling.files.write(
+        { user, agent, path },
+        file,
+        over ? { contentType } : { contentType, headers: { "If-None-Match": "*" } },
+      )
+      setList((all) => all.filter((u) => u.id !== id))
+    } catch (error) {
+      if (isApiError(error, "precondition_failed"))
+        change(id, { error: t.files.exists, replace: () => void upload(id, path, file, true) })
+      else change(id, { error: explain(error) })
+    }
     if (over) queryClient.removeQueries({ queryKey: ["file", user, agent, path], type: "inactive" })
     await Promise.all([refresh(), queryClient.invalidateQueries({ queryKey: ["file", user, agent, path] })])
   }
@@ -57,34 +65,4 @@ export function useUploads(user: string, agent: string) {
     create: (path: string, then: (path: string) => void) => void create(path, then),
     dismiss: (id: number) => setList((all) => all.filter((u) => u.id !== id)),
   }
-}
-
-interface Failed {
-  status: number
-  reason: string
-}
-
-/** `fetch` does not tell how much has been sent. Answers what went wrong, or null; `over`: also where a file stands. */
-function send(url: string, file: File, over: boolean, onProgress: (percent: number) => void): Promise<Failed | null> {
-  return new Promise((resolve) => {
-    const request = new XMLHttpRequest()
-    request.open("PUT", url)
-    request.setRequestHeader("Content-Type", file.type || "application/octet-stream")
-    if (!over) request.setRequestHeader("If-None-Match", "*")
-    request.upload.onprogress = (event) => event.lengthComputable && onProgress((100 * event.loaded) / event.total)
-    request.onload = () =>
-      resolve(request.status < 300 ? null : { status: request.status, reason: reason(request.responseText) })
-    request.onerror = () => resolve({ status: 0, reason: t.errors.offline })
-    request.send(file)
-  })
-}
-
-function reason(text: string): string {
-  try {
-    const body: unknown = JSON.parse(text)
-    if (typeof body === "object" && body !== null && "error" in body) return String(body.error)
-  } catch {
-    // Not the API's own words: a proxy's page, perhaps.
-  }
-  return explain(null)
 }

@@ -1,5 +1,7 @@
+import type { CallOptions } from "@autonomis/sdk/calls.ts"
 import { isApiError } from "@autonomis/sdk/errors.ts"
-import { Badge, Button, Group, Progress, Stack, Text, TextInput, Title } from "@mantine/core"
+import { followSkill } from "@autonomis/sdk/follow.ts"
+import { Badge, Button, Group, Stack, Text, TextInput, Title } from "@mantine/core"
 import { useMutation, useQuery } from "@tanstack/react-query"
 import { useState } from "react"
 import { api, explain, queryClient } from "../api.ts"
@@ -10,6 +12,7 @@ import { compact } from "../ui/format.ts"
 import { Icon } from "../ui/icon.tsx"
 import { Loaded } from "../ui/states.tsx"
 import { toast } from "../ui/toast.ts"
+import { followed, SkillProgress, type SkillStage } from "./skill-progress.tsx"
 
 interface Found {
   slug: string
@@ -91,17 +94,18 @@ const VERDICT: Record<string, string> = {
 
 function Result({ user, found }: { user: string; found: Found }) {
   const [risk, setRisk] = useState<string | null>(null)
+  const [stage, setStage] = useState<SkillStage | null>(null)
   const install = useMutation({
-    mutationFn: (accept: boolean) =>
-      api.skills.install(
-        { user, slug: found.slug },
-        { ...(found.owner ? { owner: found.owner } : {}), ...(accept ? { accept_risk: true } : {}) },
-      ),
+    mutationFn: (accept: boolean) => {
+      const body = { ...(found.owner ? { owner: found.owner } : {}), ...(accept ? { accept_risk: true } : {}) }
+      const begin = (call: CallOptions) => api.skills.install({ user, slug: found.slug }, body, call)
+      return followed(followSkill(begin, new AbortController().signal), setStage)
+    },
+    onSettled: () => setStage(null),
     onError: (error) => {
       if (isApiError(error, "needs_accept_risk")) setRisk(explain(error))
     },
     onSuccess: async (skill) => {
-      setRisk(null)
       toast(t.skills.installed(skill.id))
       await queryClient.invalidateQueries({ queryKey: ["skills", user] })
       await queryClient.invalidateQueries({ queryKey: ["registry", user] })
@@ -128,14 +132,7 @@ function Result({ user, found }: { user: string; found: Found }) {
           {t.skills.downloads(compact(found.downloads))}
           {found.version ? ` · ${found.version}` : ""}
         </Text>
-        {install.isPending ? (
-          <div className="at-installing" role="status">
-            <Progress value={100} striped animated size="sm" aria-hidden />
-            <Text size="sm" c="dimmed">
-              {t.skills.installing}
-            </Text>
-          </div>
-        ) : null}
+        {stage ? <SkillProgress at={stage} /> : null}
         {failed ? (
           <Text size="sm" c="var(--mantine-color-error)" role="alert">
             {failed}
@@ -156,9 +153,12 @@ function Result({ user, found }: { user: string; found: Found }) {
         title={t.skills.riskTitle(found.slug)}
         text={t.skills.riskText(risk ?? "")}
         action={t.skills.riskAction}
-        busy={install.isPending}
         onClose={() => setRisk(null)}
-        onConfirm={() => install.mutate(true)}
+        onConfirm={() => {
+          // What becomes of it is shown where it was begun.
+          setRisk(null)
+          install.mutate(true)
+        }}
       />
     </Group>
   )

@@ -1,22 +1,31 @@
+import { followSkill } from "@autonomis/sdk/follow.ts"
 import { Button, Group, Stack, Text, TextInput, Title } from "@mantine/core"
 import { useMutation } from "@tanstack/react-query"
 import { type DragEvent, useRef, useState } from "react"
-import { api, explain, queryClient } from "../api.ts"
+import { apiTelling, explain, queryClient } from "../api.ts"
 import { t } from "../texts.ts"
 import { Icon } from "../ui/icon.tsx"
 import { toast } from "../ui/toast.ts"
+import { followed, SkillProgress, type SkillStage } from "./skill-progress.tsx"
 
 /** A SKILL.md or a zip, chosen or dropped; its id is read from the file where that is possible. */
 export function SkillUpload({ user }: { user: string }) {
   const [file, setFile] = useState<File | null>(null)
   const [id, setId] = useState("")
   const [dragging, setDragging] = useState(false)
+  const [stage, setStage] = useState<SkillStage | null>(null)
   const picker = useRef<HTMLInputElement>(null)
   const upload = useMutation({
     mutationFn: async (chosen: File) => {
       const contentType = isZip(chosen) ? "application/zip" : "text/markdown"
-      return await api.skills.upload({ user, id }, chosen, { contentType })
+      const sending = apiTelling((bytes, total) => setStage({ stage: "sending", bytes, total }))
+      const work = followSkill(
+        (call) => sending.skills.upload({ user, id }, chosen, { ...call, contentType }),
+        new AbortController().signal,
+      )
+      return await followed(work, setStage)
     },
+    onSettled: () => setStage(null),
     onSuccess: async (skill) => {
       toast(t.skills.installed(skill.id))
       setFile(null)
@@ -80,6 +89,7 @@ export function SkillUpload({ user }: { user: string }) {
               onChange={(e) => setId(e.currentTarget.value)}
               error={upload.error ? explain(upload.error) : null}
             />
+            {stage ? <SkillProgress at={stage} /> : null}
             <Group>
               <Button type="submit" loading={upload.isPending} disabled={!id}>
                 {t.skills.install}
