@@ -111,19 +111,6 @@ test("what one looks at stands in the address and can be linked to", async () =>
   await page.waitForURL((url) => url.search === "?level=error")
 })
 
-test("changes that are not saved are asked about before their page is left", async () => {
-  const { page } = await browser.open()
-  await signIn(page, await account(server, "draft"), "/u/draft/agents/manager/templates")
-  await page.getByRole("textbox", { name: "SOUL.md" }).fill("half a thought")
-  const secrets = page.getByRole("link", { name: "Secrets" })
-  await secrets.click()
-  await page.getByRole("dialog").getByRole("button", { name: "Cancel" }).click()
-  assert.equal(await page.getByRole("textbox", { name: "SOUL.md" }).inputValue(), "half a thought")
-  await secrets.click()
-  await page.getByRole("dialog").getByRole("button", { name: "Discard changes" }).click()
-  await page.getByRole("heading", { name: "Secrets", level: 1 }).waitFor()
-})
-
 test("an upload replaces nothing unasked", async () => {
   const { page } = await browser.open()
   await signIn(page, await account(server, "over"), "/u/over/agents/manager/files")

@@ -30,7 +30,8 @@ export const t = {
   unsaved: {
     title: "Leave without saving?",
     text: "Your changes on this page are not saved.",
-    leave: "Discard changes",
+    leave: "Leave",
+    stay: "Stay",
   },
 
   names: { rule: "1 to 40 characters: a-z, 0-9 and hyphens; starts and ends with a letter or digit" },

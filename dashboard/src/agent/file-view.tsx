@@ -12,7 +12,7 @@ import { bytes } from "../ui/format.ts"
 import { Icon } from "../ui/icon.tsx"
 import { Empty, Loaded } from "../ui/states.tsx"
 import { toast, toastError } from "../ui/toast.ts"
-import { Unsaved } from "../ui/unsaved.tsx"
+import { useUnsaved } from "../ui/unsaved.tsx"
 import { fileQuery } from "./files.ts"
 
 interface Props {
@@ -29,6 +29,7 @@ export function FileView({ user, agent, path, onGone }: Props) {
   const [draft, setDraft] = useState<string | null>(null)
   const file = query.data
   const href = pathTo.download(user, agent, path)
+  useUnsaved(draft !== null && file?.kind === "text" && draft !== file.text)
 
   const save = useMutation({
     mutationFn: (text: string) => {
@@ -57,7 +58,6 @@ export function FileView({ user, agent, path, onGone }: Props) {
     return <Empty icon="file" title={t.files.goneTitle} text={t.files.goneText(path)} />
   return (
     <div>
-      <Unsaved when={draft !== null && file?.kind === "text" && draft !== file.text} />
       <Group justify="space-between" mb="md" gap="sm">
         <Text fw={600} className="at-path">
           {path}

@@ -8,6 +8,7 @@ import { userQuery } from "../queries.ts"
 import { t } from "../texts.ts"
 import { SaveRow } from "../ui/save-row.tsx"
 import { toast } from "../ui/toast.ts"
+import { useUnsaved } from "../ui/unsaved.tsx"
 
 type Network = AgentConfig["network"]
 
@@ -40,6 +41,7 @@ export function NetworkForm({
   const plan = useQuery(userQuery(user)).data?.limits.sandbox.network
   const change = (part: Partial<Fields>) => setFields((all) => ({ ...all, ...part }))
   const changed = JSON.stringify(fields) !== JSON.stringify(fieldsOf(agent.config))
+  useUnsaved(changed)
   const save = useMutation({
     mutationFn: () => {
       const allow = domainsOf(fields.allow)

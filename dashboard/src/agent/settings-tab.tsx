@@ -13,7 +13,7 @@ import { ModelPicker } from "../ui/model-picker.tsx"
 import { SaveRow } from "../ui/save-row.tsx"
 import { Loaded } from "../ui/states.tsx"
 import { toast, toastError } from "../ui/toast.ts"
-import { Unsaved } from "../ui/unsaved.tsx"
+import { useUnsaved } from "../ui/unsaved.tsx"
 import { NetworkForm } from "./network-form.tsx"
 
 export function SettingsTab({ user, agent }: AgentTabProps) {
@@ -46,6 +46,7 @@ function ConfigForm({ user, agent }: { user: string; agent: Agent }) {
   const [config, setConfig] = useState(behaviourOf(agent))
   const change = (part: Partial<typeof config>) => setConfig((all) => ({ ...all, ...part }))
   const changed = JSON.stringify(config) !== JSON.stringify(behaviourOf(agent))
+  useUnsaved(changed)
   const save = useMutation({
     mutationFn: () => api.agents.configure({ user, agent: agent.name }, config),
     onSuccess: async (answer) => {
@@ -62,7 +63,6 @@ function ConfigForm({ user, agent }: { user: string; agent: Agent }) {
         save.mutate()
       }}
     >
-      <Unsaved when={changed} />
       <Stack gap="lg">
         <Title order={2}>{t.settings.behaviour}</Title>
         <ModelPicker user={user} value={config.model} onChange={(model) => change({ model })} inUse={agent.model} />
@@ -120,6 +120,8 @@ function ConfigForm({ user, agent }: { user: string; agent: Agent }) {
 
 function DescriptionForm({ user, agent }: { user: string; agent: Agent }) {
   const [text, setText] = useState(agent.description ?? "")
+  const changed = text !== (agent.description ?? "")
+  useUnsaved(changed)
   const update = useMutation({
     mutationFn: (body: { description?: string | null; default?: true }) =>
       api.agents.update({ user, agent: agent.name }, body),
@@ -148,12 +150,7 @@ function DescriptionForm({ user, agent }: { user: string; agent: Agent }) {
           onChange={(e) => setText(e.currentTarget.value)}
         />
         <Group>
-          <Button
-            type="submit"
-            variant="default"
-            disabled={text === (agent.description ?? "")}
-            loading={update.isPending}
-          >
+          <Button type="submit" variant="default" disabled={!changed} loading={update.isPending}>
             {t.settings.saveDescription}
           </Button>
           {agent.default ? (
@@ -178,7 +175,7 @@ function Danger({ user, agent }: { user: string; agent: Agent }) {
     mutationFn: () => api.agents.delete({ user, agent: agent.name }),
     onError: toastError,
     onSuccess: async () => {
-      await navigate({ to: routes.agents, params: { user } })
+      await navigate({ to: routes.agents, params: { user }, ignoreBlocker: true })
       queryClient.removeQueries({ queryKey: ["agent", user, agent.name] })
       await queryClient.invalidateQueries({ queryKey: ["agents", user] })
       toast(t.settings.deleted(agent.name))

@@ -12,9 +12,11 @@ import { CopyField } from "../ui/copy.tsx"
 import { Icon } from "../ui/icon.tsx"
 import { LimitsList } from "../ui/limits-list.tsx"
 import { Page } from "../ui/page.tsx"
+import { SaveRow } from "../ui/save-row.tsx"
 import { Loaded } from "../ui/states.tsx"
 import { fullTime } from "../ui/time.tsx"
 import { toast, toastError } from "../ui/toast.ts"
+import { useUnsaved } from "../ui/unsaved.tsx"
 
 export function AdminUserPage() {
   const { user } = useParams({ from: routes.adminUser })
@@ -116,6 +118,7 @@ function Access({ info: { user, state } }: { info: User }) {
 
 function Plan({ info }: { info: User }) {
   const [tier, setTier] = useState(info.tier)
+  useUnsaved(tier !== info.tier)
   const plans = useQuery(plansQuery).data?.plans.map((p) => p.tier) ?? [info.tier]
   const save = useMutation({ mutationFn: () => api.users.setTier({ user: info.user }, { tier }), onSuccess: keep })
   return (
@@ -157,6 +160,11 @@ function Budgets({ info }: { info: User }) {
     return now === null ? { kind: "unlimited", value: "" } : { kind: "value", value: now }
   }
   const choiceOf = (field: (typeof FIELDS)[number]) => choices[field] ?? inForce(field)
+  const changed = FIELDS.some((field) => {
+    const [now, then] = [choiceOf(field), inForce(field)]
+    return now.kind !== then.kind || (now.kind === "value" && Number(now.value) !== Number(then.value))
+  })
+  useUnsaved(changed)
   const save = useMutation({
     mutationFn: () => {
       const body: Partial<Record<(typeof FIELDS)[number], number | null>> = {}
@@ -167,7 +175,10 @@ function Budgets({ info }: { info: User }) {
       }
       return api.users.setLimits({ user: info.user }, body)
     },
-    onSuccess: keep,
+    onSuccess: async (answer) => {
+      await keep(answer)
+      setChoices({})
+    },
   })
   return (
     <form
@@ -215,14 +226,7 @@ function Budgets({ info }: { info: User }) {
             </Group>
           )
         })}
-        {save.error ? (
-          <Text size="sm" c="var(--mantine-color-error)" role="alert">
-            {explain(save.error)}
-          </Text>
-        ) : null}
-        <Button type="submit" w="fit-content" loading={save.isPending} disabled={Object.keys(choices).length === 0}>
-          {t.admin.saveBudgets}
-        </Button>
+        <SaveRow label={t.admin.saveBudgets} changed={changed} save={save} onDiscard={() => setChoices({})} />
       </Stack>
     </form>
   )
@@ -241,7 +245,7 @@ function Danger({ info: { user, state } }: { info: User }) {
     mutationFn: () => api.users.delete({ user }),
     onError: toastError,
     onSuccess: async () => {
-      await navigate({ to: routes.admin })
+      await navigate({ to: routes.admin, ignoreBlocker: true })
       queryClient.removeQueries({ predicate: (query) => query.queryKey[1] === user })
       await queryClient.invalidateQueries({ queryKey: ["users"] })
       toast(t.admin.deleted(user))

@@ -11,6 +11,7 @@ import { CopyField } from "../ui/copy.tsx"
 import { DeployTimeline } from "../ui/deploy-timeline.tsx"
 import { Icon } from "../ui/icon.tsx"
 import { Page } from "../ui/page.tsx"
+import { useUnsaved } from "../ui/unsaved.tsx"
 import { NAME_PATTERN } from "./names.ts"
 
 interface Row {
@@ -55,6 +56,7 @@ function NewAgentsForm({ user, first, onMade }: { user: string; first: boolean; 
       await queryClient.invalidateQueries({ queryKey: ["agents", user] })
     },
   })
+  useUnsaved(!create.isSuccess && rows.some((row) => row.name !== ""))
   const change = (key: number, part: Partial<Row>) =>
     setRows((all) => all.map((row) => (row.key === key ? { ...row, ...part } : row)))
   const faults = named.map(({ name }, i) => fault(name, named.slice(0, i)))

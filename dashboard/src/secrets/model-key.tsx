@@ -4,6 +4,7 @@ import { useState } from "react"
 import { api, explain, queryClient } from "../api.ts"
 import { modelsQuery } from "../queries.ts"
 import { t } from "../texts.ts"
+import { useUnsaved } from "../ui/unsaved.tsx"
 
 /** The providers most people have a key of; others go by the rows above. */
 const PROVIDERS = [
@@ -21,6 +22,7 @@ const PROVIDERS = [
 export function ModelKey({ user, known }: { user: string; known: readonly string[] }) {
   const [key, setKey] = useState<string>(PROVIDERS[0].key)
   const [value, setValue] = useState("")
+  useUnsaved(value.trim() !== "")
   const provider = PROVIDERS.find((p) => p.key === key) ?? PROVIDERS[0]
   const stored = known.includes(key)
   const test = useMutation({

@@ -6,6 +6,7 @@ import { agentsQuery } from "../queries.ts"
 import { t } from "../texts.ts"
 import { Icon } from "../ui/icon.tsx"
 import { toast } from "../ui/toast.ts"
+import { useUnsaved } from "../ui/unsaved.tsx"
 import { looksLikeDotenv, parseDotenv } from "./dotenv.ts"
 
 interface Row {
@@ -23,6 +24,7 @@ export function SecretsForm({ user, known }: { user: string; known: readonly str
   const [rows, setRows] = useState<Row[]>(() => [empty()])
   const agents = useQuery(agentsQuery(user)).data ?? []
   const filled = rows.filter((row) => row.key || row.value)
+  useUnsaved(filled.length > 0)
   const faults = new Map(filled.map((row) => [row.id, faultOf(row, filled)]))
   const save = useMutation({
     mutationFn: () =>

@@ -8,6 +8,7 @@ import { API_DOCS, routes } from "../paths.ts"
 import { t } from "../texts.ts"
 import { Icon, type IconName } from "../ui/icon.tsx"
 import { toastError } from "../ui/toast.ts"
+import { LeaveGuard } from "../ui/unsaved.tsx"
 import { useCurrentUser } from "./current-user.ts"
 import { comeBack, lookAt, lookAway } from "./looking.ts"
 import { UserPicker } from "./user-picker.tsx"
@@ -39,6 +40,7 @@ export function Shell({ me }: { me: Me }) {
   const user = useCurrentUser(me)
   return (
     <div className="at-shell">
+      <LeaveGuard />
       <a className="at-skip" href="#main">
         {t.nav.skip}
       </a>

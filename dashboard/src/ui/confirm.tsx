@@ -8,6 +8,7 @@ export function Confirm({
   title,
   text,
   action,
+  cancel = t.cancel,
   typed,
   busy = false,
   onConfirm,
@@ -17,6 +18,7 @@ export function Confirm({
   title: string
   text: string
   action: string
+  cancel?: string
   typed?: string
   busy?: boolean
   onConfirm: () => void
@@ -24,7 +26,7 @@ export function Confirm({
 }) {
   return (
     <Modal opened={opened} onClose={onClose} title={title}>
-      <ConfirmBody text={text} action={action} typed={typed} busy={busy} onConfirm={onConfirm} onClose={onClose} />
+      <ConfirmBody {...{ text, action, cancel, typed, busy, onConfirm, onClose }} />
     </Modal>
   )
 }
@@ -32,6 +34,7 @@ export function Confirm({
 function ConfirmBody({
   text,
   action,
+  cancel,
   typed,
   busy,
   onConfirm,
@@ -39,6 +42,7 @@ function ConfirmBody({
 }: {
   text: string
   action: string
+  cancel: string
   typed: string | undefined
   busy: boolean
   onConfirm: () => void
@@ -65,7 +69,7 @@ function ConfirmBody({
         )}
         <Group justify="flex-end" gap="xs">
           <Button variant="default" onClick={onClose}>
-            {t.cancel}
+            {cancel}
           </Button>
           <Button type="submit" color="red" loading={busy} disabled={typed !== undefined && value !== typed}>
             {action}

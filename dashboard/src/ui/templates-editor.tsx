@@ -4,7 +4,7 @@ import { t } from "../texts.ts"
 import { useAddressState } from "./address-state.ts"
 import { Confirm } from "./confirm.tsx"
 import { toast, toastError } from "./toast.ts"
-import { Unsaved } from "./unsaved.tsx"
+import { useUnsaved } from "./unsaved.tsx"
 
 const Diff = lazy(async () => ({ default: (await import("./diff.tsx")).Diff }))
 
@@ -39,6 +39,7 @@ export function TemplatesEditor({
   const [resetting, setResetting] = useState(false)
   const text = drafts[name] ?? texts[name]
   const changed = NAMES.filter((n) => drafts[n] !== undefined && drafts[n] !== texts[n])
+  useUnsaved(changed.length > 0)
   const size = new TextEncoder().encode(text).length
 
   const put = async (templates: Partial<Record<Name, string | null>>, message: string) => {
@@ -54,7 +55,6 @@ export function TemplatesEditor({
   }
   return (
     <Stack gap="md">
-      <Unsaved when={changed.length > 0} />
       <Text size="sm" c="dimmed" maw={760}>
         {hint}
       </Text>
