@@ -9,6 +9,7 @@ const RESTARTED: RunError = { error: "the server was restarted", code: "crashed"
 const RENEW_MS = 5000
 /** No call outside a run takes as long. */
 const FORGOTTEN_MS = 10 * 60_000
+const FORGOTTEN_EVERY_MS = 60_000
 /** How often an owner on PostgreSQL looks whether another server has ended one of its runs. */
 const LOOK_MS = 500
 
@@ -79,10 +80,17 @@ export function createRecovery(parts: ChatParts, server: string, live: ReadonlyM
     }
   }
 
+  /** Of a run that was cancelled from elsewhere after its server had died, or that never came back. */
+  const bookForgotten = () => {
+    const oldest = clock.now() - FORGOTTEN_MS
+    return budgets.bookLost({ withoutRun: (_owner, since) => since < oldest })
+  }
+
   every(RENEW_MS, "looking for forgotten runs", endForgotten)
   if (db.dialect === "postgres") {
     every(RENEW_MS, "renewing the leases of runs", renew)
     every(LOOK_MS, "looking after runs", heedOthers)
+    every(FORGOTTEN_EVERY_MS, "looking for forgotten calls", bookForgotten)
   }
 
   return {

@@ -6,11 +6,11 @@ import { newId } from "../lib/ids.ts"
 import type { ReserveAnswer, ReserveRequest } from "../runtime/protocol.ts"
 import type { RunUsage } from "../runtime/transcript.ts"
 import { dayOf, nextDay, nextMonth } from "./calendar.ts"
-import { bookLost, ifLost } from "./lost.ts"
+import { bookLost, ifLost, settled } from "./lost.ts"
 import { toNano, toUsd } from "./money.ts"
 import { amountsOf, type Dimension, type DimensionName, guardSteps, lockSteps, NoRoom } from "./reservations.ts"
 import { isPriced, roomFor, type Shortage, worstCost } from "./room.ts"
-import { addToDay } from "./store.ts"
+import { addToDay, NOBODY } from "./store.ts"
 
 /** How long a call waits that fits only once others have settled, and how often it looks (another server may settle). */
 const WAIT_MS = 10_000
@@ -31,6 +31,7 @@ export interface Reservation {
   id: string
   payer: Payer
   request: ReserveRequest
+  createdAt: number
   /** Where nothing limits the call its row is still to be written, at leisure: it only matters if this server dies. */
   unwritten: Step[]
 }
@@ -113,7 +114,7 @@ export function createBudgets({ db, clock, limits, platformUsdPerDay, waitMs = W
         ...guardSteps(db, payer.userId, dimensions, row),
         { query: db.kysely.insertInto("reservations").values(row) },
       ])
-      return { id: row.id, payer, request, unwritten: [] }
+      return { id: row.id, payer, request, createdAt: row.created_at, unwritten: [] }
     } catch (error) {
       if (error instanceof NoRoom) return null
       throw error
@@ -133,7 +134,7 @@ export function createBudgets({ db, clock, limits, platformUsdPerDay, waitMs = W
         if (dimensions.length === 0) {
           const row = rowOf(payer, request)
           const unwritten = [{ query: db.kysely.insertInto("reservations").values(row) }]
-          return granted({ id: row.id, payer, request, unwritten })
+          return granted({ id: row.id, payer, request, createdAt: row.created_at, unwritten })
         }
         const amounts = await amountsOf(db, payer.userId, dimensions)
         if (signal.aborted) return refused("cancelled", "the run was cancelled")
@@ -154,20 +155,24 @@ export function createBudgets({ db, clock, limits, platformUsdPerDay, waitMs = W
       }
     },
 
-    settleSteps({ id, payer, request }, usage) {
-      const steps: Step[] = []
+    settleSteps(reservation, usage) {
+      const { payer, request } = reservation
+      // First its own row, then the sums: so does who books it as lost.
+      const steps: Step[] = [settled(db, reservation)]
       if (usage !== null) {
         const key = { ...payer, model: request.model, day: dayOf(clock.now()) }
         const platformPays = request.credentialsOwner === "platform"
         steps.push(addToDay(db, key, { usage, platformPays, runs: 0 }))
       }
-      steps.push({ query: db.kysely.deleteFrom("reservations").where("id", "=", id) })
       return steps
     },
 
     releaseRun: (runId) => ({ query: db.kysely.deleteFrom("reservations").where("run_id", "=", runId) }),
     async bookLost(which) {
-      const held = db.read.selectFrom("reservations").select(["id", "user_id", "if_lost", "created_at", "owner"])
+      const held = db.read
+        .selectFrom("reservations")
+        .select(["id", "user_id", "if_lost", "created_at", "owner"])
+        .where("owner", "<>", NOBODY)
       const open = db.read.selectFrom("runs").select("id").where("finished_at", "is", null)
       const rows =
         "runId" in which
@@ -175,7 +180,7 @@ export function createBudgets({ db, clock, limits, platformUsdPerDay, waitMs = W
           : (await held.where("run_id", "not in", open).execute()).filter((row) =>
               which.withoutRun(row.owner, row.created_at),
             )
-      for (const row of rows) await bookLost(db, row)
+      for (const row of rows) await bookLost(db, row, clock.now())
       for (const userId of new Set(rows.map((row) => row.user_id))) wake(userId)
     },
     released: wake,
