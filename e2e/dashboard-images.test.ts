@@ -4,7 +4,7 @@ import type { Page } from "playwright-core"
 import { startServer, type TestServer } from "../test/server.ts"
 import { until } from "../test/until.ts"
 import { startBrowser, type TestBrowser } from "./browser.ts"
-import { account, signIn } from "./dashboard-pages.ts"
+import { account, say, signIn } from "./dashboard-pages.ts"
 import { barsPng } from "./png.ts"
 
 const RED = barsPng([0.9, 0.4, 0.6], [200, 60, 50])
@@ -115,4 +115,34 @@ test("an image that cannot be had now is asked for again on a click", async () =
   await retry.first().click()
   await retry.first().click()
   await until(async () => (await widths(page)).join() === "480,480", "both are there")
+})
+
+test("an image that a tool looked at is shown while the run goes on, and when the conversation is opened again", async () => {
+  const { page, faults } = await browser.open()
+  await signIn(page, await account(server, "looks"))
+  const files = "/users/looks/agents/manager/files"
+  const sent = await fetch(`${server.url}/api/v1${files}/chart.png`, {
+    ...{ method: "PUT", body: new Uint8Array(RED) },
+    headers: { "X-API-Key": server.adminKey, "Content-Type": "image/png" },
+  })
+  assert.equal(sent.status, 201)
+  // The second call holds the run until the test has seen what the first gave back.
+  await say(page, '/tool read {"path":"chart.png"}\n/tool bash {"command":"until [ -e go ]; do sleep 0.1; done"}')
+  const picture = page.getByRole("button", { name: "Enlarge image from the tool" })
+  await picture.waitFor()
+  await page.getByRole("button", { name: "Stop" }).waitFor()
+  assert.deepEqual(await widths(page), [480])
+  assert.equal((await server.call("PUT", `${files}/go`, "now")).status, 201)
+  await page.getByRole("button", { name: "Copy answer" }).waitFor()
+  assert.deepEqual(await widths(page), [480])
+  await page.reload()
+  await picture.waitFor()
+  assert.deepEqual(await widths(page), [480])
+  await page.getByText("Read file").click()
+  const text = await page.locator(".at-tool").first().innerText()
+  assert.match(text, /chart\.png \(image\/png, \d+ bytes\)/)
+  assert.ok(!text.includes("[image"), text)
+  await picture.click()
+  await page.getByRole("dialog", { name: "Image from the tool" }).getByRole("link", { name: "Download" }).waitFor()
+  assert.deepEqual(faults, [])
 })

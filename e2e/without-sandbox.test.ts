@@ -5,6 +5,8 @@ import { join } from "node:path"
 import { test } from "node:test"
 import { startServer, type TestServer } from "../test/server.ts"
 import { until } from "../test/until.ts"
+import { startBrowser } from "./browser.ts"
+import { signIn } from "./dashboard-pages.ts"
 
 /** Runs the rest of the command where bubblewrap cannot be seen, in a mount namespace of its own. */
 const WITHOUT_BUBBLEWRAP = [
@@ -40,6 +42,10 @@ test("without bubblewrap one line says how to get it, chats work, and a tool cal
     assert.equal(call.is_error, true)
     assert.match(call.result, /bubblewrap is not installed; install it with/)
     assert.doesNotMatch(call.result, /^ran/m)
+    await using browser = await startBrowser(server.url)
+    const { page } = await browser.open()
+    await signIn(page, server.adminKey, "/admin/health")
+    await page.getByText("agents cannot run commands").waitFor()
   } finally {
     rmSync(empty, { recursive: true })
   }
@@ -51,4 +57,9 @@ test("driver none runs commands, and says loudly that nothing holds them", async
   const tool = await ask(server, key, '/tool bash {"command":"echo ran"}')
   assert.match(tool.body.tool_calls[0].result, /^ran/)
   assert.match(server.output().stderr, /"level":"warn".*WITHOUT ANY SANDBOX/)
+  await using browser = await startBrowser(server.url)
+  const { page } = await browser.open()
+  await signIn(page, server.adminKey, "/admin/health")
+  await page.getByText("Commands run without a sandbox").waitFor()
+  assert.equal(await page.getByText("cannot run commands").count(), 0)
 })

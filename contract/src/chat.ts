@@ -87,6 +87,12 @@ export const ToolCall = z
   .meta({ id: "ToolCall" })
 export type ToolCall = z.infer<typeof ToolCall>
 
+/** An image that a tool gave back; `sessions.image` gives its bytes by `message_id` and `hash`. */
+export const ToolImage = z
+  .object({ message_id: z.string(), mime_type: z.string(), hash: z.string() })
+  .meta({ id: "ToolImage" })
+export type ToolImage = z.infer<typeof ToolImage>
+
 export const ChatAnswer = z
   .object({
     message: z.string(),
@@ -131,6 +137,8 @@ export const STREAM_EVENTS = {
   "tool.started": z.object({ id: z.string(), name: z.string(), arguments: z.record(z.string(), z.unknown()) }),
   "tool.output": z.object({ id: z.string(), delta: z.string() }),
   "tool.finished": z.object({ id: z.string(), is_error: z.boolean(), duration_ms: z.number(), result: z.string() }),
+  /** Images of a session's tool call, once they can be read. */
+  "tool.images": z.object({ id: z.string(), images: z.array(ToolImage) }),
   done: ChatAnswer,
   /** Beside the two may stand what the HTTP answer would say too: `limit`, `left`, `resets_at`, `retry_after_seconds`. */
   error: RunError.loose(),
@@ -168,7 +176,11 @@ export const SessionMessage = z
         ]),
       ),
     ]),
-    tool_calls: z.array(ToolCall),
+    tool_calls: z.array(
+      ToolCall.extend({
+        images: z.array(ToolImage).optional().meta({ description: "Left out where there are none." }),
+      }),
+    ),
     model: z.string().nullable().meta({ description: "Which model wrote it; null for all that no model wrote." }),
     usage: Usage.nullable().meta({
       description: "What the model was paid for this message; null for all but its own.",
@@ -214,7 +226,7 @@ export const chat = {
     access: "agent",
     summary: "Send a message with streaming response (SSE)",
     description:
-      "Server-sent events: `run.started`, `message.delta`, `thinking.delta`, `message.snapshot`, `message.reset`, `tool.started`, `tool.output`, `tool.finished`, and last `done` (the body of `chat`) or `error`.",
+      "Server-sent events: `run.started`, `message.delta`, `thinking.delta`, `message.snapshot`, `message.reset`, `tool.started`, `tool.output`, `tool.finished`, `tool.images`, and last `done` (the body of `chat`) or `error`.",
     params: AgentParams,
     body: ChatRequest,
     maxBodyBytes: MAX_CHAT_BYTES,
@@ -303,7 +315,8 @@ export const chat = {
     call: "GET /A/sessions/{session}/messages/{id}/images/{hash}",
     access: "agent",
     summary: "Read an image of a stored message",
-    description: "The bytes as they were sent, with `ETag`; `hash` stands in the message's content.",
+    description:
+      "The bytes as they were sent, with `ETag`; `hash` stands in the message's content. An image that a tool gave back stands with its call, with the `message_id` to ask for.",
     params: SessionParams.extend({ id: z.string().max(64), hash: z.string().regex(/^[0-9a-f]{64}$/) }),
     produces: "bytes",
     statuses: [200, 304],

@@ -140,6 +140,7 @@ export const t = {
     imageTooLarge: (name: string) => `${name} is larger than 5 MiB.`,
     tooManyImages: (n: number) => `At most ${n} images can be sent at once.`,
     imageOf: (n: number, of: number) => (of === 1 ? "Attached image" : `Attached image ${n} of ${of}`),
+    toolImage: (n: number, of: number) => (of === 1 ? "Image from the tool" : `Image ${n} of ${of} from the tool`),
     enlarge: (label: string) => `Enlarge ${label.slice(0, 1).toLowerCase()}${label.slice(1)}`,
     imageFailed: "Image not loaded. Try again",
     picture: "image",
@@ -570,9 +571,11 @@ export const t = {
     version: "Version",
     started: "Started",
     sandbox: "Sandbox driver",
-    driver: (name: string) => (name === "none" ? "None: agents cannot run commands." : name),
+    unsandboxedTitle: "Commands run without a sandbox",
+    unsandboxed:
+      "Agents run their commands on the server itself, as the server’s own user: they can read and change whatever it can. Use this for development only, and give access only to people you trust. To change it, set AUTONOMIS_SANDBOX and restart the server.",
     holds: "Isolation in force:",
-    holdsNothing: "No isolation is in force. Give access only to people you trust.",
+    holdsNothing: "No sandbox can be opened, so agents cannot run commands. The server’s log says what is missing.",
     egress: (connections: number, out: string, back: string, refused: number) =>
       `Network: ${connections === 1 ? "1 connection" : `${connections} connections`} from sandboxes since the start (${out} sent, ${back} received), ${refused} refused.`,
     providers: "Model providers",

@@ -52,10 +52,16 @@ export function HealthTab() {
           </section>
           <section className="at-card" aria-label={t.health.sandbox}>
             <Title order={2}>{t.health.sandbox}</Title>
-            <Text mt={4}>{t.health.driver(data.sandbox.driver)}</Text>
-            <Text size="sm" c="dimmed" mt="sm">
-              {data.sandbox.holds.length > 0 ? t.health.holds : t.health.holdsNothing}
-            </Text>
+            <Text mt={4}>{data.sandbox.driver}</Text>
+            {data.sandbox.driver === "none" ? (
+              <Alert color="red" variant="light" mt="sm" title={t.health.unsandboxedTitle}>
+                {t.health.unsandboxed}
+              </Alert>
+            ) : (
+              <Text size="sm" c="dimmed" mt="sm">
+                {data.sandbox.holds.length > 0 ? t.health.holds : t.health.holdsNothing}
+              </Text>
+            )}
             <Group gap={6} mt={6}>
               {data.sandbox.holds.map((held) => (
                 <Badge key={held} variant="light" color="green">

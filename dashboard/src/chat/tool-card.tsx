@@ -1,18 +1,24 @@
 import { Badge, Loader } from "@mantine/core"
 import { Link } from "@tanstack/react-router"
 import { memo, useEffect, useState } from "react"
-import { routes } from "../paths.ts"
+import { pathTo, routes } from "../paths.ts"
 import { t } from "../texts.ts"
 import { Code } from "../ui/code.tsx"
 import { duration } from "../ui/format.ts"
 import { Icon } from "../ui/icon.tsx"
+import { Picture } from "../ui/picture.tsx"
+import type { Place } from "./live.ts"
 import type { ToolPart } from "./turns.ts"
 
 /** Tools whose `path` is a file of the workspace. */
 const FILE_TOOLS = new Set(["read", "write", "edit"])
 
+/** What stands in a result's text for an image that is shown beside it. */
+const IMAGE_LINES = /^\[image\/\w+\]\n?/gm
+
 /** One tool call: what was asked, what it said while it ran, how long it took, what came of it. */
-export const ToolCard = memo(function ToolCard({ tool, user, agent }: { tool: ToolPart; user: string; agent: string }) {
+export const ToolCard = memo(function ToolCard({ tool, place }: { tool: ToolPart; place: Place }) {
+  const { user, agent, session } = place
   const running = tool.result === null
   const [open, setOpen] = useState(running && tool.name === "bash")
   // Output that comes while one looks on is worth seeing; afterwards the card is small again.
@@ -20,6 +26,7 @@ export const ToolCard = memo(function ToolCard({ tool, user, agent }: { tool: To
     if (running) setOpen(tool.name === "bash")
     else setOpen((was) => was && tool.isError)
   }, [running, tool.isError, tool.name])
+  const result = tool.images.length > 0 ? tool.result?.replace(IMAGE_LINES, "").trimEnd() : tool.result
   const path =
     FILE_TOOLS.has(tool.name) && typeof tool.arguments.path === "string" ? inWorkspace(tool.arguments.path) : null
   return (
@@ -42,10 +49,22 @@ export const ToolCard = memo(function ToolCard({ tool, user, agent }: { tool: To
           <div className="at-tool-body">
             <ToolInput tool={tool} />
             {tool.output && running ? <Code text={tail(tool.output)} language={null} /> : null}
-            {tool.result ? <Code text={tool.result} language={null} /> : null}
+            {result ? <Code text={result} language={null} /> : null}
           </div>
         ) : null}
       </details>
+      {tool.images.length > 0 ? (
+        <div className="at-pictures at-tool-pictures">
+          {tool.images.map(({ message_id, hash }, i) => (
+            <Picture
+              // biome-ignore lint/suspicious/noArrayIndexKey: the list never changes
+              key={i}
+              src={pathTo.image(user, agent, session, message_id, hash)}
+              label={t.chat.toolImage(i + 1, tool.images.length)}
+            />
+          ))}
+        </div>
+      ) : null}
       {path !== null && !running && !tool.isError ? (
         <Link to={routes.agentTab} params={{ user, agent, tab: "files" }} search={{ path }} className="at-tool-file">
           <Icon name="file" size={14} /> {path}

@@ -6,7 +6,7 @@ import { t } from "../texts.ts"
 import { CopyIcon } from "../ui/copy.tsx"
 import { Icon } from "../ui/icon.tsx"
 import { CostLine } from "./cost-line.tsx"
-import type { Live } from "./live.ts"
+import type { Live, Place } from "./live.ts"
 import { Markdown } from "./markdown.tsx"
 import { QuestionView } from "./question-view.tsx"
 import { ToolCard } from "./tool-card.tsx"
@@ -24,8 +24,7 @@ export const TurnView = memo(function TurnView({
   turn,
   live,
   last,
-  user,
-  agent,
+  place,
   demo,
   busy,
   actions,
@@ -34,8 +33,8 @@ export const TurnView = memo(function TurnView({
   /** Set for the turn whose run is read now. */
   live: Live | undefined
   last: boolean
-  user: string
-  agent: string
+  /** Of one object while it stays the same. */
+  place: Place
   demo: boolean
   busy: boolean
   actions: Actions
@@ -48,7 +47,7 @@ export const TurnView = memo(function TurnView({
       {turn.parts.length > 0 || running ? (
         <div className="at-answer">
           <Group gap={6} className="at-answer-head">
-            <strong>{agent}</strong>
+            <strong>{place.agent}</strong>
             {(turn.model?.startsWith("demo/") ?? demo) ? (
               <Badge size="sm" color="yellow" variant="light">
                 {t.chat.demo}
@@ -61,8 +60,7 @@ export const TurnView = memo(function TurnView({
               key={i}
               part={part}
               growing={running && i === turn.parts.length - 1}
-              user={user}
-              agent={agent}
+              place={place}
             />
           ))}
           {running ? <Waiting live={live} /> : null}
@@ -148,8 +146,8 @@ function Reason({ code, error }: RunFailure) {
   )
 }
 
-function PartView({ part, growing, user, agent }: { part: Part; growing: boolean; user: string; agent: string }) {
-  if (part.kind === "tool") return <ToolCard tool={part} user={user} agent={agent} />
+function PartView({ part, growing, place }: { part: Part; growing: boolean; place: Place }) {
+  if (part.kind === "tool") return <ToolCard tool={part} place={place} />
   if (part.kind === "text") return <Markdown text={part.text} growing={growing} />
   const title = part.kind === "summary" ? t.chat.summary : growing ? t.chat.thinkingNow : t.chat.thinking
   return (

@@ -29,6 +29,15 @@ test("a snapshot replaces what was shown since the last boundary, and nothing be
   assert.deepEqual(texts(parts), ["first", "t", "hm", "whole"])
 })
 
+test("a tool's images are shown with its call, live and from the store", () => {
+  const images = [{ message_id: "m3", mime_type: "image/png", hash: "abc" }]
+  const live = play(started, ...tool, { event: "tool.images", data: { id: "t", images } })
+  const call = { id: "t", name: "read", arguments: {}, is_error: false, duration_ms: 1, result: "" }
+  const stored = turnsOf([{ ...message("m2", "assistant", ""), tool_calls: [{ ...call, images }, call] }], () => "")
+  const shown = (parts: readonly Part[]) => parts.map((part) => part.kind === "tool" && part.images)
+  assert.deepEqual([shown(live.parts), shown(stored[0]?.parts ?? [])], [[images], [images, []]])
+})
+
 test("a reset takes back the text under way", () => {
   const reset: StreamEvent = { event: "message.reset", data: { reason: "again" } }
   assert.deepEqual(texts(play(started, ...tool, delta("half"), reset, delta("new")).parts), ["t", "new"])

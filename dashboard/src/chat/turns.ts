@@ -1,4 +1,4 @@
-import type { ChatAnswer, SessionMessage, StreamEvent } from "@autonomis/contract/chat.ts"
+import type { ChatAnswer, SessionMessage, StreamEvent, ToolImage } from "@autonomis/contract/chat.ts"
 
 export interface ToolPart {
   kind: "tool"
@@ -11,6 +11,8 @@ export interface ToolPart {
   result: string | null
   isError: boolean
   durationMs: number | null
+  /** What it gave back beside the text. */
+  images: readonly ToolImage[]
 }
 export type Part = { kind: "text" | "thinking" | "summary"; text: string } | ToolPart
 
@@ -137,6 +139,7 @@ function partsOf(message: SessionMessage): Part[] {
       result: call.result,
       isError: call.is_error,
       durationMs: call.duration_ms,
+      images: call.images ?? [],
     })
   return parts
 }
@@ -184,6 +187,7 @@ export function applyEvent(live: LiveAnswer, event: StreamEvent): LiveAnswer {
         result: null,
         isError: false,
         durationMs: null,
+        images: [],
       }
       return { ...live, parts: [...parts, tool], boundary: parts.length + 1 }
     }
@@ -195,6 +199,10 @@ export function applyEvent(live: LiveAnswer, event: StreamEvent): LiveAnswer {
     case "tool.finished": {
       const { id, result, is_error: isError, duration_ms: durationMs } = event.data
       return { ...live, boundary: parts.length, parts: changeTool(parts, id, () => ({ result, isError, durationMs })) }
+    }
+    case "tool.images": {
+      const { id, images } = event.data
+      return { ...live, parts: changeTool(parts, id, () => ({ images })) }
     }
     case "done":
       return { ...live, usage: event.data.usage, parts: completed(live, event.data.message), end: { kind: "done" } }

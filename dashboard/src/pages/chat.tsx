@@ -191,8 +191,7 @@ function Talk({
             turn={turn}
             live={last ? live : undefined}
             last={last}
-            user={user}
-            agent={agent}
+            place={place}
             demo={demo}
             busy={busy}
             actions={actions}

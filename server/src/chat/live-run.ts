@@ -64,7 +64,7 @@ export function createLiveRun(
   const feed = createFeed(firstEventId(identity.epoch))
   const { promise: ended, resolve } = Promise.withResolvers<RunEnd>()
   const writer = createRunWriter(db, identity, (error) => void writingFailed(error))
-  const recorder = createRecorder(parts, identity, feed, writer)
+  const recorder = createRecorder(parts, identity, feed, writer, () => ending)
   let state: LiveRun["state"] = "queued"
   let ending = false
   /** What the run shall end as, whatever the runtime says. */

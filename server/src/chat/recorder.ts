@@ -5,7 +5,8 @@ import type { Feed } from "./feed.ts"
 import type { RunIdentity } from "./live-run.ts"
 import type { ChatParts } from "./parts.ts"
 import type { RunWriter } from "./run-writer.ts"
-import { newMessage } from "./session-store.ts"
+import { type NewMessage, newMessage } from "./session-store.ts"
+import { imagesOf } from "./sessions.ts"
 
 /** Output of one tool call that goes into the log, in lines. */
 const LOGGED_LINES = 200
@@ -16,7 +17,14 @@ export interface Recorder {
 }
 
 /** Turns what the runtime tells into what readers get at once, and what stays: boundaries, messages, log lines. */
-export function createRecorder(parts: ChatParts, run: RunIdentity, feed: Feed, writer: RunWriter): Recorder {
+export function createRecorder(
+  parts: ChatParts,
+  run: RunIdentity,
+  feed: Feed,
+  writer: RunWriter,
+  /** Whether the last event has been made already: nothing is told after it. */
+  isEnding: () => boolean,
+): Recorder {
   const { clock, ports, runs, sessions, attachments } = parts
   const all: ToolCall[] = []
   /** The newest of each id: there are models that begin to count anew in each answer. */
@@ -32,24 +40,39 @@ export function createRecorder(parts: ChatParts, run: RunIdentity, feed: Feed, w
     if (run.session === null) return
     const session = { id: run.session.id, userId: run.userId }
     if (!hasBytes(message)) {
-      writer.add({ lastEvent: feed.lastId, steps: steps(message) })
+      writer.add({ lastEvent: feed.lastId, steps: steps(newMessage(message, run.id)) })
       return
     }
     // An image's file is written while the run goes on; the message keeps its place among the others.
     const keeping = attachments.keep(run.userId, [message])
+    let stored: NewMessage[] = []
     writer.add({
       lastEvent: feed.lastId,
-      steps: keeping.then((kept) => [...kept.steps, ...kept.messages.flatMap(steps)]),
-      done: () => void keeping.then((kept) => kept.done()).catch(() => {}),
+      steps: keeping.then((kept) => {
+        stored = kept.messages.map((whole) => newMessage(whole, run.id))
+        return [...kept.steps, ...stored.flatMap(steps)]
+      }),
+      done() {
+        keeping.then((kept) => kept.done()).catch(() => {})
+        for (const one of stored) showImages(one)
+      },
     })
 
-    function steps(whole: TranscriptMessage) {
-      const appended = sessions.append(session, [newMessage(whole, run.id)], clock.now())
-      const usage = whole.role === "assistant" ? whole.usage : null
+    function steps(added: NewMessage) {
+      const appended = sessions.append(session, [added], clock.now())
+      const usage = added.message.role === "assistant" ? added.message.usage : null
       // What the provider counted, its answer included, is what the next call begins with.
       if (usage !== null && !usage.estimated) appended.push(sessions.counted(session.id, usage.total_tokens))
       return appended
     }
+  }
+
+  /** Readers learn of a tool's images once they can be had. */
+  function showImages({ id: messageId, message }: NewMessage): void {
+    const { images } = imagesOf(messageId, message)
+    if (images === undefined || message.role !== "tool" || isEnding()) return
+    const { id, data } = feed.publish("tool.images", { id: message.tool_call_id, images })
+    durable(id, "tool.images", data)
   }
 
   return {

@@ -1,9 +1,10 @@
-import type { Session, SessionMessage, ToolCall } from "@autonomis/contract/chat.ts"
+import type { Session, SessionMessage, ToolImage } from "@autonomis/contract/chat.ts"
 import { auditStep } from "../audit/audit.ts"
 import type { AgentRef, Origin, UserRef } from "../http/endpoint.ts"
 import { iso } from "../lib/clock.ts"
 import { decodeCursor, encodeCursor, page } from "../lib/cursor.ts"
 import { AppError } from "../lib/errors.ts"
+import type { ToolMessage, TranscriptMessage } from "../runtime/transcript.ts"
 import { hashesOf } from "./attachments.ts"
 import { parsed } from "./history.ts"
 import type { ChatParts } from "./parts.ts"
@@ -85,7 +86,7 @@ export function createSessions({ db, sessions, runs, attachments, clock }: ChatP
       const session = await find(userId, agent, name)
       let seq = decodeCursor(cursor, ["number"])?.[0] ?? 0
       const messages: SessionMessage[] = []
-      let calls = new Map<string, ToolCall>()
+      let calls = new Map<string, SessionMessage["tool_calls"][number]>()
       let bytes = 0
       for (;;) {
         const rows = await sessions.messagesAfter(session.id, seq, ROWS_AT_ONCE)
@@ -99,7 +100,7 @@ export function createSessions({ db, sessions, runs, attachments, clock }: ChatP
             messages.push(shown)
           } else {
             const call = calls.get(message.tool_call_id)
-            if (call !== undefined) Object.assign(call, resultOf(message))
+            if (call !== undefined) Object.assign(call, resultOf(message), imagesOf(row.id, message))
           }
           seq = row.seq
           bytes += row.size_bytes
@@ -118,7 +119,7 @@ export function createSessions({ db, sessions, runs, attachments, clock }: ChatP
         .executeTakeFirst()
       if (row === undefined) throw new AppError("not_found", "message not found")
       const message = parsed(row.content)
-      const parts = message.role === "user" ? message.content : []
+      const parts = message.role === "user" || message.role === "tool" ? message.content : []
       const named = parts.find((part) => part.type === "image" && part.hash === hash)
       const data = named?.type === "image" ? await attachments.read(userId, hash) : null
       if (named?.type !== "image" || data === null) throw new AppError("not_found", "image not found")
@@ -252,8 +253,19 @@ function messageView(row: MessageRow): SessionMessage {
   }
 }
 
-function resultOf(message: { content: { type: string; text?: string }[]; is_error: boolean; duration_ms: number }) {
-  const text = message.content.map((part) => part.text ?? `[${part.type}]`).join("\n")
+/** Where the images of a tool's result are found; nothing where there are none. */
+export function imagesOf(messageId: string, message: TranscriptMessage): { images?: ToolImage[] } {
+  if (message.role !== "tool") return {}
+  const images = message.content.flatMap((part) =>
+    part.type === "image" && part.hash !== undefined
+      ? [{ message_id: messageId, mime_type: part.mime_type, hash: part.hash }]
+      : [],
+  )
+  return images.length === 0 ? {} : { images }
+}
+
+function resultOf(message: ToolMessage) {
+  const text = message.content.map((part) => (part.type === "text" ? part.text : `[${part.mime_type}]`)).join("\n")
   const result = Buffer.from(text)
     .subarray(0, RESULT_BYTES)
     .toString()
