@@ -19,8 +19,14 @@ export interface Internet extends AsyncDisposable {
   readonly asked: string[]
 }
 
-/** `names`: who is found where. Only in a network of the test's own: it takes the ports 53, 80, 443 and 8443. */
-export async function startInternet(names: Record<string, string>): Promise<Internet> {
+/**
+ * `names`: who is found where; `hosts`: who answers for some of them. Only in a network of the test's own: it takes the
+ * ports 53, 80, 443 and 8443.
+ */
+export async function startInternet(
+  names: Record<string, string>,
+  hosts: Record<string, RequestListener> = {},
+): Promise<Internet> {
   const folder = mkdtempSync(join(tmpdir(), "autonomis-internet-"))
   const { key, cert } = await makeCertificate(folder, Object.keys(names))
   await makeRepository(folder)
@@ -29,7 +35,9 @@ export async function startInternet(names: Record<string, string>): Promise<Inte
   const answer: RequestListener = (request, response) => {
     const host = request.headers.host?.replace(/:\d+$/, "") ?? ""
     asked.push(`${host} ${request.method} ${request.url}`)
-    serve(request, response, host, folder)
+    const own = hosts[host]
+    if (own) own(request, response)
+    else serve(request, response, host, folder)
   }
   const servers = [
     createServer(answer).listen(80),
