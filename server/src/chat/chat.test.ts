@@ -98,6 +98,21 @@ forEachDatabase((_name, open) => {
     assert.equal(bench.chat.runsNow(), 0)
   })
 
+  test("messages of one millisecond never wait for each other, whatever their ids", async () => {
+    await using db = await open()
+    await using bench = await openBench(db, { script: says("ok") })
+    // Of eight ids that have no order some are the wrong way round, in each of these.
+    for (const session of ["a", "b", "c", "d"]) {
+      const sent = Array.from({ length: 9 }, (_, i) => bench.chat.submit(bench.say(`${session}${i}`, { session })))
+      for (const run of await Promise.all(sent)) assert.equal((await run.ended).state, "succeeded")
+    }
+    const said = bench.runtime.specs.map((spec) => spec.history.at(-1)?.message)
+    assert.deepEqual(
+      said.map((message) => message?.role === "user" && message.content[0]?.type === "text" && message.content[0].text),
+      ["a", "b", "c", "d"].flatMap((session) => Array.from({ length: 9 }, (_, i) => session + i)),
+    )
+  })
+
   test("of 100 messages at once exactly as many run as the plan allows", async () => {
     await using db = await open()
     const all = held()

@@ -84,7 +84,10 @@ export function runStore(db: Database) {
         .values({ ...row, attempts: 1, result: null, error: null, last_event: 0, finished_at: null }),
     }),
 
-    /** A waiting run's turn has come: nothing runs in its session and nothing waits there that came before it. */
+    /**
+     * A waiting run's turn has come: nothing runs in its session, and nothing of another server waits there that came
+     * before it. Those of its own server take turns by their lane: ids of one millisecond have no order.
+     */
     promote(run: {
       id: string
       epoch: number
@@ -92,13 +95,15 @@ export function runStore(db: Database) {
       sessionId: string
       createdAt: number
       model: string
+      owner: string
       now: number
     }): Step[] {
-      const { id, epoch, userId, sessionId } = run
+      const { id, epoch, userId, sessionId, owner } = run
       return [
         guard(
           sql<boolean>`not exists (${openIn(userId, sessionId)} and id <> ${id}
-            and (state = 'running' or created_at < ${run.createdAt} or (created_at = ${run.createdAt} and id < ${id})))`,
+            and (state = 'running' or (owner <> ${owner}
+              and (created_at < ${run.createdAt} or (created_at = ${run.createdAt} and id < ${id})))))`,
           () => new SessionBusy(),
         ),
         {

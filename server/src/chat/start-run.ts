@@ -152,7 +152,7 @@ export async function promoteRun(
   wish: RunWish,
   kept: Kept<ConversationMessage>,
 ): Promise<Prepared> {
-  const { db, clock, runs, sessions } = parts
+  const { db, clock, runs, sessions, owner } = parts
   if (run.session === null) throw new Error("only a session's runs wait")
   const session = await sessions.byName(run.agentId, run.session.name)
   if (session?.id !== run.session.id) throw new AppError("conflict", "the session was deleted")
@@ -160,7 +160,7 @@ export async function promoteRun(
   const now = clock.now()
   await db.batch([
     sessions.lock(run.session.id),
-    ...runs.promote({ ...run, sessionId: run.session.id, model: prepared.resolved.model, now }),
+    ...runs.promote({ ...run, sessionId: run.session.id, model: prepared.resolved.model, owner, now }),
     ...beginSteps(parts, run, prepared, session, kept, now),
   ])
   return prepared
