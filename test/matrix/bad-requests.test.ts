@@ -1,50 +1,16 @@
 import assert from "node:assert/strict"
-import { createHash } from "node:crypto"
-import { readdirSync, readFileSync } from "node:fs"
-import { join } from "node:path"
 import { test } from "node:test"
 import { ENDPOINTS } from "@autonomis/contract/endpoints.ts"
 import fc from "fast-check"
-import type { Database } from "../../server/src/db/database.ts"
-import type { Schema } from "../../server/src/db/schema.ts"
 import { startApp, type TestApp } from "../app.ts"
 import { forEachDatabase } from "../databases.ts"
 import { badRequest, oddRequest, type WildRequest } from "./arbitrary.ts"
 import { type Cast, exampleOf, expectOk, newCast } from "./cast.ts"
+import { fingerprint } from "./fingerprint.ts"
 
 const TOGETHER = 25
 const BAD = process.env.TEST_LONG ? 100_000 : 5000
 const ODD = process.env.TEST_LONG ? 20_000 : 1000
-
-/** Everything that a request could change. Left out: what only passes (answers kept for a day, logs). */
-const TABLES: (keyof Schema)[] = [
-  ..."users api_keys agents templates secrets skills sessions messages runs run_events usage_daily".split(" "),
-  ..."reservations attachments audit meta".split(" "),
-] as (keyof Schema)[]
-
-async function fingerprint(db: Database, dataDir: string): Promise<Record<string, string>> {
-  const prints: Record<string, string> = {}
-  for (const table of TABLES) {
-    const rows = await db.read.selectFrom(table).selectAll().execute()
-    prints[table] = `${rows.length} ${sha256(
-      rows
-        .map((row) => JSON.stringify(row))
-        .sort()
-        .join("\n"),
-    )}`
-  }
-  const users = join(dataDir, "users")
-  const files = readdirSync(users, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
-  prints.files = sha256(
-    files
-      .map((f) => join(f.parentPath, f.name))
-      .sort()
-      .map((f) => f + sha256(readFileSync(f)))
-      .join("\n"),
-  )
-  return prints
-}
-const sha256 = (data: string | Buffer) => createHash("sha256").update(data).digest("hex")
 
 /** An account in which every kind of thing is there, so that there is something to change. */
 async function furnish(app: TestApp): Promise<Cast> {

@@ -81,11 +81,15 @@ export interface Agents extends AsyncDisposable {
   delete(user: UserRef, agent: AgentRef, origin: Origin): Promise<void>
   rotateKey(user: UserRef, agent: AgentRef, graceSeconds: number, origin: Origin): Promise<{ api_key: string }>
   ping(user: UserRef, agent: AgentRef): Promise<Ping>
-  /** A token for the gateway that lives for an hour, and no longer than the key that asked for it. */
+  /**
+   * A token for the gateway that lives for an hour, and no longer than the key that asked for it. Without `use` it is one
+   * that opens nothing: for the headers alone.
+   */
   connect(
     user: UserRef,
     agent: AgentRef,
     principal: Principal,
+    use: boolean,
     origin: Origin,
   ): Promise<{ token: string; expiresAt: number }>
   deployStatus(userId: string): Promise<DeployStatus>
@@ -292,11 +296,11 @@ export function createAgents(options: AgentsOptions): Agents {
       return { online, latency_ms: latency, model, sandbox, checked_at: iso(clock.now()) }
     },
 
-    async connect(user, agent, principal, origin) {
+    async connect(user, agent, principal, use, origin) {
       const expiresAt = clock.now() + TOKEN_MS
       const owner = { kind: "gateway", userId: user.id, agentId: agent.id } as const
       const { key, step } = keys.issue({ ...owner, parentHash: principal.keyHash, expiresAt })
-      await db.batch([lockUser(db, user.id), step, audit(origin, user, agent, "agents.connect")])
+      if (use) await db.batch([lockUser(db, user.id), step, audit(origin, user, agent, "agents.connect")])
       return { token: key, expiresAt }
     },
 

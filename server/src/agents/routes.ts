@@ -24,9 +24,10 @@ export function agentRoutes(agents: Agents, publicUrl: () => string): Route[] {
       agents.rotateKey(user, agent, body.grace_seconds, origin),
     ),
     endpoint(contract.agents.ping, ({ user, agent }) => agents.ping(user, agent)),
-    endpoint(contract.agents.connect, async ({ user, agent, principal, origin }) => {
+    endpoint(contract.agents.connect, async ({ user, agent, principal, request, origin }) => {
       if (principal === null) throw new Error("an endpoint without a key cannot open another")
-      const { token, expiresAt } = await agents.connect(user, agent, principal, origin)
+      const isRead = request.method === "GET"
+      const { token, expiresAt } = await agents.connect(user, agent, principal, isRead, origin)
       const connection = {
         protocol: "openai" as const,
         base_url: `${publicUrl()}/gateway/${user.name}/${agent.name}/v1`,

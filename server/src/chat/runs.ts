@@ -66,10 +66,12 @@ export function createRuns(parts: ChatParts, live: ReadonlyMap<string, LiveRun>)
     async follow(userId, agent, runId, after, open) {
       const row = await find(userId, agent, runId)
       const mine = live.get(runId) ?? recent.get(runId)?.run
-      if (mine !== undefined) return followLive(runs, mine, after, open())
-      if (row.finished_at !== null && row.finished_at < clock.now() - EVENTS_KEPT_MS)
+      if (mine === undefined && row.finished_at !== null && row.finished_at < clock.now() - EVENTS_KEPT_MS)
         throw new AppError("not_found", "the events of this run are no longer kept")
-      return followStored(parts, row, after, open())
+      const sink = open()
+      // Who has left already, or asks by HEAD, is no reader for whom a run goes on.
+      if (sink.closed.aborted) return
+      return mine === undefined ? followStored(parts, row, after, sink) : followLive(runs, mine, after, sink)
     },
 
     followOwn: (run, sink) => followLive(runs, run, 0, sink),
