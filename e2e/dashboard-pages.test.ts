@@ -129,6 +129,48 @@ test("axe finds no violation on any page in either theme, and none is wider than
   assert.deepEqual(tab.faults, [])
 })
 
+test("on a phone the chosen tab is in sight, and a list of changes is read without scrolling sideways", async () => {
+  const { page } = await browser.open({ viewport: PHONE })
+  await signIn(page, server.adminKey)
+  for (const path of ["/u/ada/agents/manager/logs", "/admin/audit", "/admin/users"]) {
+    await page.goto(path)
+    const tab = page.getByRole("tab", { selected: true })
+    await tab.waitFor()
+    const box = async () => {
+      const { x = -1, width = 0 } = (await tab.boundingBox()) ?? {}
+      return x >= 0 && x + width <= PHONE.width
+    }
+    await until(box, `the tab of ${path} is in sight`)
+  }
+  for (const [path, name] of [
+    ["/admin/audit", "Audit log"],
+    ["/u/ada/account", "Audit log"],
+    ["/admin/users", "Users"],
+  ] as const) {
+    await page.goto(path)
+    const table = page.getByRole("region", { name })
+    await table.getByRole("row").nth(1).waitFor()
+    assert.ok(await table.evaluate((element) => element.scrollWidth <= element.clientWidth), path)
+  }
+})
+
+test("a secret that a skill is missing is one click and its value away", async () => {
+  const { page } = await browser.open()
+  await signIn(page, server.adminKey, "/u/ada/skills")
+  await page.getByText("Missing: REPORT_TOKEN").waitFor()
+  await page.getByRole("link", { name: "Add REPORT_TOKEN" }).click()
+  assert.equal(await page.getByLabel("Name 1", { exact: true }).inputValue(), "REPORT_TOKEN")
+  // Nothing was typed yet: leaving loses nothing.
+  await page.getByRole("link", { name: "Skills" }).click()
+  await page.getByRole("link", { name: "Add REPORT_TOKEN" }).click()
+  await page.getByLabel("Value 1").fill("a token for reports")
+  await page.getByRole("button", { name: "Save all" }).click()
+  await page.getByRole("cell", { name: "REPORT_TOKEN", exact: true }).waitFor()
+  await page.getByRole("link", { name: "Skills" }).click()
+  await page.getByText("active", { exact: true }).waitFor()
+  assert.equal((await server.call("DELETE", "/users/ada/secrets/REPORT_TOKEN")).status, 204)
+})
+
 test("what a browser loads first is at most 350 KB of gzipped JavaScript", async () => {
   const size = await firstLoadKb()
   assert.ok(size > 50 && size <= 350, `${size} KB`)

@@ -131,6 +131,31 @@ test("each form with changes asks before its page is left or its tab closed, and
   assert.deepEqual(faults, [])
 })
 
+test("a sign-in that ended in the middle of a form gives it back to the same person, and to nobody else", async () => {
+  const [key, other] = [await account(server, "typist"), await account(server, "stranger")]
+  const { page } = await browser.open()
+  await signIn(page, key, "/u/typist/agents/manager/templates")
+  const box = page.getByRole("textbox", { name: "SOUL.md" })
+  const again = async (as: string) => {
+    assert.equal((await server.call("DELETE", "/session?all=true", undefined, key)).status, 204)
+    await page.getByRole("button", { name: "Save", exact: true }).click()
+    await page.getByText("What you typed is kept").waitFor()
+    assert.ok(!(await box.isVisible()))
+    await page.getByLabel("API key", { exact: true }).fill(as)
+    await page.getByRole("button", { name: "Sign in" }).click()
+  }
+  await box.fill("Written before the end.")
+  await again(key)
+  await box.waitFor()
+  assert.equal(await box.inputValue(), "Written before the end.")
+  await page.getByRole("button", { name: "Save", exact: true }).click()
+  await page.getByText("set here", { exact: true }).waitFor()
+  await box.fill("Nobody else's to read.")
+  await again(other)
+  await page.getByRole("button", { name: "Account menu of stranger" }).waitFor()
+  assert.ok(!(await page.content()).includes("Nobody else's"))
+})
+
 test("two forms of one page ask once, and the browser's Back is asked about too", async () => {
   const { page } = await browser.open()
   await signIn(page, await account(server, "twice"), "/u/twice/agents")

@@ -1,3 +1,4 @@
+import type { Me } from "@autonomis/contract/platform.ts"
 import { type ClientOptions, createClient } from "@autonomis/sdk/client.ts"
 import { ApiError, ConnectionError, isApiError } from "@autonomis/sdk/errors.ts"
 import { QueryClient } from "@tanstack/react-query"
@@ -29,9 +30,20 @@ export const queryClient = new QueryClient({
   },
 })
 
+const notMe = ({ queryKey }: { queryKey: readonly unknown[] }) => queryKey[0] !== ME[0]
+
+/** Whether the same person is signed in again: then pages stay as they are, and only read anew. */
+export async function isBack(before: Me): Promise<boolean> {
+  const me = await api.me.get({})
+  if (me.kind !== before.kind || me.user !== before.user) return false
+  queryClient.setQueryData(ME, me)
+  await queryClient.invalidateQueries({ predicate: notMe })
+  return true
+}
+
 /** Another person is signed in, or nobody: what was read for the one before is forgotten. */
 export async function changePerson(signedOut: boolean): Promise<void> {
-  const predicate = ({ queryKey }: { queryKey: readonly unknown[] }) => queryKey[0] !== ME[0]
+  const predicate = notMe
   if (signedOut) {
     queryClient.setQueryData(ME, null)
     return queryClient.removeQueries({ predicate })

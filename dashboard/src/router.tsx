@@ -52,6 +52,7 @@ const secrets = createRoute({
   getParentRoute: under,
   path: routes.secrets,
   component: lazyRouteComponent(() => import("./pages/secrets.tsx"), "SecretsPage"),
+  validateSearch: addressState,
 })
 const skills = createRoute({
   getParentRoute: under,

@@ -70,6 +70,7 @@ export const t = {
   signIn: {
     title: "Sign in",
     hint: "Use your API key, or open a one-time link that an administrator gave you.",
+    held: "Your session has expired. What you typed is kept: sign in again with your API key to go on.",
     key: "API key",
     show: "Show or hide the value",
     action: "Sign in",
@@ -450,6 +451,7 @@ export const t = {
     emptyText: "Upload a SKILL.md or a zip below, or search the ClawHub registry.",
     states: { active: "active", incomplete: "incomplete", quarantined: "quarantined" },
     missing: (what: string) => `Missing: ${what}`,
+    addSecret: (key: string) => `Add ${key}`,
     read: "Read",
     readOne: (id: string) => `Read ${id}`,
     uploaded: "uploaded",
@@ -568,6 +570,7 @@ export const t = {
     runs: "Active runs",
     sandboxes: "Open sandboxes",
     database: "Database",
+    databases: { sqlite: "SQLite", postgres: "PostgreSQL" } as Record<string, string>,
     version: "Version",
     started: "Started",
     sandbox: "Sandbox driver",

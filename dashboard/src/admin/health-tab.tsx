@@ -28,7 +28,7 @@ export function HealthTab() {
           <div className="at-figures">
             <Figure label={t.health.runs} value={String(data.runs)} />
             <Figure label={t.health.sandboxes} value={String(data.sandboxes_open)} />
-            <Figure label={t.health.database} value={data.database} />
+            <Figure label={t.health.database} value={t.health.databases[data.database] ?? data.database} />
             <Figure label={t.health.version} value={data.version}>
               <Text size="sm" c="dimmed">
                 {t.health.started} <Ago time={data.started_at} />

@@ -79,7 +79,7 @@ export function UsersTab() {
                         </Badge>
                       </Table.Td>
                       <Table.Td data-label={t.limits.agents}>{user.agent_count}</Table.Td>
-                      <Table.Td>
+                      <Table.Td data-label={t.admin.created}>
                         <Ago time={user.created_at} />
                       </Table.Td>
                     </Table.Tr>

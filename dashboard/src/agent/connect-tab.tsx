@@ -6,7 +6,15 @@ import { t } from "../texts.ts"
 import { Code } from "../ui/code.tsx"
 import { CopyField } from "../ui/copy.tsx"
 import { Failure, Loaded } from "../ui/states.tsx"
+import { TabList } from "../ui/tab-list.tsx"
 import { fullTime } from "../ui/time.tsx"
+
+const SNIPPETS = [
+  ["curl", "curl"],
+  ["python", "Python"],
+  ["js", "JavaScript"],
+  ["webui", "Open WebUI"],
+] as const
 
 export function ConnectTab({ user, agent }: AgentTabProps) {
   const ping = useQuery({
@@ -51,12 +59,7 @@ export function ConnectTab({ user, agent }: AgentTabProps) {
             </Button>
           )}
           <Tabs defaultValue="curl" keepMounted={false}>
-            <Tabs.List aria-label={t.connect.snippets}>
-              <Tabs.Tab value="curl">curl</Tabs.Tab>
-              <Tabs.Tab value="python">Python</Tabs.Tab>
-              <Tabs.Tab value="js">JavaScript</Tabs.Tab>
-              <Tabs.Tab value="webui">Open WebUI</Tabs.Tab>
-            </Tabs.List>
+            <TabList label={t.connect.snippets} names={SNIPPETS} />
             <Tabs.Panel value="curl" pt="md">
               <Code language="bash" text={curl(base_url, model, token)} />
             </Tabs.Panel>

@@ -5,6 +5,7 @@ import { routes } from "../paths.ts"
 import { t } from "../texts.ts"
 import { Page } from "../ui/page.tsx"
 import { Loading } from "../ui/states.tsx"
+import { TabList } from "../ui/tab-list.tsx"
 
 const TABS = {
   users: lazy(async () => ({ default: (await import("../admin/users-tab.tsx")).UsersTab })),
@@ -30,13 +31,12 @@ export function AdminPage() {
         onChange={(next) => next && navigate({ to: routes.adminTab, params: { tab: next } })}
         keepMounted={false}
       >
-        <Tabs.List mb="lg" className="at-tabs" aria-label={t.nav.platform}>
-          {NAMES.map((name) => (
-            <Tabs.Tab key={name} value={name}>
-              {t.admin.tabs[name]}
-            </Tabs.Tab>
-          ))}
-        </Tabs.List>
+        <TabList
+          label={t.nav.platform}
+          names={NAMES.map((name) => [name, t.admin.tabs[name]] as const)}
+          chosen={tab}
+          mb="lg"
+        />
         <Tabs.Panel value={tab}>
           <Suspense fallback={<Loading />}>
             <Content />

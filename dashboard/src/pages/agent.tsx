@@ -11,6 +11,7 @@ import { DeployTimeline } from "../ui/deploy-timeline.tsx"
 import { Icon } from "../ui/icon.tsx"
 import { Page } from "../ui/page.tsx"
 import { Failure, Loading } from "../ui/states.tsx"
+import { TabList } from "../ui/tab-list.tsx"
 import { STATE_COLOR } from "./agents.tsx"
 
 const TABS = {
@@ -78,13 +79,12 @@ export function AgentPage() {
         onChange={(next) => next && navigate({ to: routes.agentTab, params: { user, agent, tab: next } })}
         keepMounted={false}
       >
-        <Tabs.List mb="lg" className="at-tabs" aria-label={t.agent.tabsOf(agent)}>
-          {NAMES.map((name) => (
-            <Tabs.Tab key={name} value={name}>
-              {t.agent.tabs[name]}
-            </Tabs.Tab>
-          ))}
-        </Tabs.List>
+        <TabList
+          label={t.agent.tabsOf(agent)}
+          names={NAMES.map((name) => [name, t.agent.tabs[name]] as const)}
+          chosen={tab}
+          mb="lg"
+        />
         <Tabs.Panel value={tab}>
           <Suspense fallback={<Loading />}>
             <Content user={user} agent={agent} />

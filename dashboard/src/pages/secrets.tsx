@@ -1,7 +1,7 @@
 import type { Secret } from "@autonomis/contract/secrets.ts"
 import { ActionIcon, Badge, Group, Stack, Table } from "@mantine/core"
 import { useMutation, useQuery } from "@tanstack/react-query"
-import { useParams } from "@tanstack/react-router"
+import { useParams, useSearch } from "@tanstack/react-router"
 import { useState } from "react"
 import { api, queryClient } from "../api.ts"
 import { routes } from "../paths.ts"
@@ -18,6 +18,7 @@ import { toast, toastError } from "../ui/toast.ts"
 
 export function SecretsPage() {
   const { user } = useParams({ from: routes.secrets })
+  const { add = "" }: { add?: string } = useSearch({ strict: false })
   const secrets = useQuery(secretsQuery(user))
   return (
     <Page title={t.nav.secrets} hint={t.secrets.hint}>
@@ -26,7 +27,7 @@ export function SecretsPage() {
           {(list) => (list.length === 0 ? null : <SecretTable user={user} secrets={list} />)}
         </Loaded>
         <div className="at-card">
-          <SecretsForm user={user} known={secrets.data?.map((s) => s.key) ?? []} />
+          <SecretsForm key={add} user={user} wanted={add} known={secrets.data?.map((s) => s.key) ?? []} />
         </div>
         <div className="at-card">
           <ModelKey user={user} known={secrets.data?.map((s) => s.key) ?? []} />

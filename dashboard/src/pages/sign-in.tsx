@@ -1,19 +1,32 @@
+import type { Me } from "@autonomis/contract/platform.ts"
 import { isApiError } from "@autonomis/sdk/errors.ts"
 import { Alert, Button, PasswordInput, Stack, Text, Title } from "@mantine/core"
 import { useMutation } from "@tanstack/react-query"
 import { useState } from "react"
-import { api, changePerson, explain } from "../api.ts"
+import { api, changePerson, explain, isBack } from "../api.ts"
 import { t } from "../texts.ts"
 import { usePageTitle } from "../ui/page.tsx"
+import { forgetUnsaved } from "../ui/unsaved.tsx"
 
 /** The key goes to the server once and comes back as a cookie that no script can read. */
-export function SignInPage({ linkError, suspended }: { linkError: unknown; suspended: boolean }) {
+export function SignInPage({
+  linkError,
+  suspended,
+  held,
+}: {
+  linkError: unknown
+  suspended: boolean
+  /** Whose page waits with unsaved changes; null: nothing does. */
+  held: Me | null
+}) {
   const [key, setKey] = useState("")
   const signIn = useMutation({
     mutationFn: () => api.session.create({}, { api_key: key.trim() }),
-    onSuccess: () => {
+    onSuccess: async () => {
       setKey("")
-      return changePerson(false)
+      if (held !== null && (await isBack(held))) return
+      forgetUnsaved()
+      await changePerson(false)
     },
   })
   usePageTitle(t.signIn.title)
@@ -31,7 +44,7 @@ export function SignInPage({ linkError, suspended }: { linkError: unknown; suspe
         <Stack>
           <img src="/favicon.svg" alt="" width={44} height={44} />
           <Title order={1}>{t.signIn.title}</Title>
-          <Text c="dimmed">{t.signIn.hint}</Text>
+          <Text c="dimmed">{held ? t.signIn.held : t.signIn.hint}</Text>
           {suspended ? (
             <Alert color="red" variant="light" role="alert" title={t.signIn.suspendedTitle}>
               {t.signIn.suspendedText}

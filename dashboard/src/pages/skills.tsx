@@ -1,7 +1,7 @@
 import type { Skill } from "@autonomis/contract/skills.ts"
 import { ActionIcon, Alert, Badge, Button, Group, Stack, Text, Title } from "@mantine/core"
 import { useMutation, useQuery } from "@tanstack/react-query"
-import { useParams } from "@tanstack/react-router"
+import { Link, useParams } from "@tanstack/react-router"
 import { useState } from "react"
 import { api, queryClient } from "../api.ts"
 import { routes } from "../paths.ts"
@@ -84,7 +84,16 @@ function SkillCard({ user, skill }: { user: string; skill: Skill }) {
       </Text>
       {skill.missing.length > 0 ? (
         <Alert color="yellow" variant="light" p="xs">
-          {t.skills.missing(skill.missing.join(", "))}
+          <Stack gap={6}>
+            {t.skills.missing(skill.missing.join(", "))}
+            {skill.missing
+              .filter((name) => skill.requires.env.includes(name))
+              .map((key) => (
+                <Link key={key} to={routes.secrets} params={{ user }} search={{ add: key }}>
+                  {t.skills.addSecret(key)}
+                </Link>
+              ))}
+          </Stack>
         </Alert>
       ) : null}
       {skill.reason && skill.missing.length === 0 ? (

@@ -20,11 +20,20 @@ const empty = (): Row => ({ id: next++, key: "", value: "", agents: [] })
 const KEY = /^[A-Z_][A-Z0-9_]{0,127}$/
 
 /** Rows to fill in, or a `.env` to paste into any of them; all are stored together. */
-export function SecretsForm({ user, known }: { user: string; known: readonly string[] }) {
-  const [rows, setRows] = useState<Row[]>(() => [empty()])
+export function SecretsForm({
+  user,
+  known,
+  wanted,
+}: {
+  user: string
+  known: readonly string[]
+  /** The name of one that is missing somewhere: only its value is left to be filled in. */
+  wanted: string
+}) {
+  const [rows, setRows] = useState<Row[]>(() => [{ ...empty(), key: wanted.toUpperCase() }])
   const agents = useQuery(agentsQuery(user)).data ?? []
   const filled = rows.filter((row) => row.key || row.value)
-  useUnsaved(filled.length > 0)
+  useUnsaved(filled.some((row) => row.value !== "" || row.key !== wanted.toUpperCase()))
   const faults = new Map(filled.map((row) => [row.id, faultOf(row, filled)]))
   const save = useMutation({
     mutationFn: () =>
@@ -43,6 +52,8 @@ export function SecretsForm({ user, known }: { user: string; known: readonly str
       setRows([empty()])
       await queryClient.invalidateQueries({ queryKey: ["secrets", user] })
       await queryClient.invalidateQueries({ queryKey: ["models", user] })
+      // One may have been what a skill was missing.
+      await queryClient.invalidateQueries({ queryKey: ["skills", user] })
     },
   })
   const change = (id: number, part: Partial<Row>) =>
@@ -81,7 +92,7 @@ export function SecretsForm({ user, known }: { user: string; known: readonly str
               data-field="key"
               onChange={(e) => change(row.id, { key: e.currentTarget.value.toUpperCase() })}
               onPaste={(e) => onPaste(e, row)}
-              error={row.key ? faults.get(row.id) : null}
+              error={row.key && (row.value || row.key !== wanted.toUpperCase()) ? faults.get(row.id) : null}
               description={known.includes(row.key) ? t.secrets.replaces : undefined}
               inputWrapperOrder={["input", "description", "error"]}
               autoComplete="off"
@@ -93,6 +104,7 @@ export function SecretsForm({ user, known }: { user: string; known: readonly str
               placeholder={t.secrets.value}
               value={row.value}
               data-field="value"
+              autoFocus={wanted !== "" && i === 0}
               onChange={(e) => change(row.id, { value: e.currentTarget.value })}
               onPaste={(e) => onPaste(e, row)}
               autoComplete="new-password"

@@ -1,7 +1,8 @@
+import type { Me } from "@autonomis/contract/platform.ts"
 import { isApiError } from "@autonomis/sdk/errors.ts"
 import { useQuery } from "@tanstack/react-query"
 import { useNavigate } from "@tanstack/react-router"
-import { useEffect, useState } from "react"
+import { useEffect, useRef, useState } from "react"
 import { api, changePerson } from "../api.ts"
 import { SignInPage } from "../pages/sign-in.tsx"
 import { routes } from "../paths.ts"
@@ -9,6 +10,7 @@ import { meQuery } from "../queries.ts"
 import { t } from "../texts.ts"
 import { Failure, Loading } from "../ui/states.tsx"
 import { toast } from "../ui/toast.ts"
+import { useHasUnsaved } from "../ui/unsaved.tsx"
 import { comeBack, lookingAt } from "./looking.ts"
 import { Shell } from "./shell.tsx"
 
@@ -41,9 +43,23 @@ export function Root() {
 
   const suspended = isApiError(me.error, "suspended")
   const looking = lookingAt()
-  if (me.data) return <Shell me={me.data} />
+  const last = useRef<Me | null>(null)
+  if (me.data) last.current = me.data
+  const hasUnsaved = useHasUnsaved()
+  // The sign-in has ended in the middle of a form: the page waits behind the sign-in with what was typed.
+  const held = me.data === null && looking === null && hasUnsaved ? last.current : null
+  const shown = me.data ?? held
+  if (shown)
+    return (
+      <>
+        <div hidden={held !== null}>
+          <Shell me={shown} />
+        </div>
+        {held ? <SignInPage linkError={null} suspended={false} held={held} /> : null}
+      </>
+    )
   if ((me.data === null || suspended) && looking !== null) return <ComeBack user={looking} />
-  if (me.data === null || suspended) return <SignInPage linkError={linkError} suspended={suspended} />
+  if (me.data === null || suspended) return <SignInPage linkError={linkError} suspended={suspended} held={null} />
   return (
     <main className="at-page">
       {me.error ? <Failure error={me.error} retry={() => me.refetch()} /> : <Loading rows={4} />}

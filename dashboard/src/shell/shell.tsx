@@ -8,7 +8,7 @@ import { API_DOCS, routes } from "../paths.ts"
 import { t } from "../texts.ts"
 import { Icon, type IconName } from "../ui/icon.tsx"
 import { toastError } from "../ui/toast.ts"
-import { LeaveGuard } from "../ui/unsaved.tsx"
+import { forgetUnsaved, LeaveGuard } from "../ui/unsaved.tsx"
 import { useCurrentUser } from "./current-user.ts"
 import { comeBack, lookAt, lookAway } from "./looking.ts"
 import { UserPicker } from "./user-picker.tsx"
@@ -30,6 +30,7 @@ export function useSignOut() {
     onError: toastError,
     onSuccess: async () => {
       lookAway()
+      forgetUnsaved()
       await changePerson(true)
       await navigate({ to: routes.home })
     },

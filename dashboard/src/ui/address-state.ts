@@ -2,7 +2,7 @@ import { useNavigate, useSearch } from "@tanstack/react-router"
 import { useEffect, useState } from "react"
 
 /** What of a page's state stands in its address, so that it can be linked to and come back to. */
-const NAMES = ["path", "file", "q", "level", "agent", "month"] as const
+const NAMES = ["path", "file", "q", "level", "agent", "month", "add"] as const
 type AddressName = (typeof NAMES)[number]
 export type AddressState = Partial<Record<AddressName, string>>
 

@@ -24,7 +24,7 @@ export function AuditList({ user }: { user: string | null }) {
         return (
           <>
             {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard */}
-            <section className="at-table-scroll" tabIndex={0} aria-label={t.audit.title}>
+            <section className="at-table-scroll at-table-stack" tabIndex={0} aria-label={t.audit.title}>
               <Table>
                 <Table.Thead>
                   <Table.Tr>
@@ -41,11 +41,11 @@ export function AuditList({ user }: { user: string | null }) {
                       <Table.Td>
                         <Ago time={entry.time} />
                       </Table.Td>
-                      <Table.Td>{entry.actor}</Table.Td>
-                      <Table.Td>
+                      <Table.Td data-label={t.audit.who}>{entry.actor}</Table.Td>
+                      <Table.Td data-label={t.audit.what}>
                         <code>{entry.action}</code>
                       </Table.Td>
-                      <Table.Td>{entry.target}</Table.Td>
+                      <Table.Td data-label={t.audit.target}>{entry.target}</Table.Td>
                       <Table.Td>{entry.ip ?? ""}</Table.Td>
                     </Table.Tr>
                   ))}

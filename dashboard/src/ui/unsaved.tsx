@@ -29,9 +29,17 @@ export function useUnsaved(changed: boolean): void {
   }, [changed])
 }
 
+export const useHasUnsaved = () => useSyncExternalStore(listen, isMarked)
+
+/** Who signs out, or in as somebody else, has been asked enough. */
+export function forgetUnsaved(): void {
+  marks.clear()
+  tell()
+}
+
 /** Stands once, around all pages, and asks for `useUnsaved`. */
 export function LeaveGuard() {
-  const disabled = !useSyncExternalStore(listen, isMarked)
+  const disabled = !useHasUnsaved()
   // With `enableBeforeUnload` the browser itself asks when the tab is closed or loaded anew.
   const { status, proceed, reset } = useBlocker({
     withResolver: true,
