@@ -49,8 +49,11 @@ export interface Keys extends AsyncDisposable {
   revoke(userId: string | null, hash: string, also?: readonly Step[]): Promise<void>
   /** Every sign-in of an account (null: the administrator's). */
   revokeCookies(userId: string | null, agentId: string | null, also?: readonly Step[]): Promise<void>
-  /** Spends a one-time link; null when it was spent, ended or never was. */
-  redeemLink(token: string): Promise<{ userId: string | null; agentId: string | null } | null>
+  /**
+   * Spends a one-time link; null when it was spent, ended or never was. `keyHash` is the account's own key, which what is
+   * opened by the link counts as: it ends when that is rotated.
+   */
+  redeemLink(token: string): Promise<{ userId: string | null; agentId: null; keyHash: string } | null>
   /**
    * Runs a batch that changes keys, or the state or limits of a user (null: the administrator's keys), and ends at once
    * what may no longer go on, here and on the servers that share the database.
@@ -157,7 +160,10 @@ export function createKeys({ db, clock, plans, log, heard }: KeysOptions): Keys 
     async redeemLink(token) {
       if (!isWellFormedKey(token)) return null
       const [[row]] = await db.batch([store.takeLink(hashKey(token), clock.now())])
-      return row === undefined ? null : { userId: row.user_id, agentId: row.agent_id }
+      if (row === undefined) return null
+      const userId = row.user_id
+      const own = await store.current({ kind: userId === null ? "admin" : "user", userId, agentId: null })
+      return own === undefined ? null : { userId, agentId: null, keyHash: own.hash }
     },
     async commit(userId, steps) {
       const rows = await db.batch<readonly Step[]>([...steps, ...notices.steps(userId)])

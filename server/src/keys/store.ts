@@ -90,9 +90,13 @@ export function keyStore(db: Database) {
           .where("kind", "=", "link")
           .where("expires_at", ">", now)
           .where((e) => e.or([e("parent_hash", "is", null), e("parent_hash", "in", parents)]))
-          .returning(["user_id", "agent_id"]),
+          .returning("user_id"),
       } satisfies Step
     },
+
+    /** The owner's key that counts now; undefined where there is none. */
+    current: (owner: Owner) =>
+      selectHashes(owner).where("expires_at", "is", null).orderBy("created_at", "desc").limit(1).executeTakeFirst(),
 
     /** What has ended, and what hung on it. */
     sweep(now: number): Step[] {

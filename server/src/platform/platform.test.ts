@@ -182,6 +182,31 @@ forEachDatabase((_name, open) => {
     assert.equal((await signIn(app, { token: late })).answer.status, 401)
   })
 
+  test("what a sign-in link opened ends when the account's key is rotated, as if it had been opened with that", async () => {
+    await using db = await open()
+    let aheadMs = 0
+    await using app = await startApp(db, { clock: { now: () => Date.now() + aheadMs } })
+    await ada(app)
+    const enter = async () => {
+      const token = (await app.call("POST", "/users/ada/sign-in-link")).body.url.split("#token=")[1]
+      return await signIn(app, { token })
+    }
+    const status = async (one: { call(method: string, path: string): Promise<{ status: number }> }) =>
+      (await one.call("GET", "/me")).status
+    const first = await enter()
+    const unused = (await app.call("POST", "/users/ada/sign-in-link")).body.url.split("#token=")[1]
+    assert.equal(await status(first), 200)
+    await app.call("POST", "/users/ada/rotate-key", { body: { grace_seconds: 60 } })
+    const second = await enter()
+    assert.deepEqual([await status(first), await status(second)], [200, 200])
+    aheadMs = 61_000
+    assert.deepEqual([await status(first), await status(second)], [401, 200])
+    await app.call("POST", "/users/ada/rotate-key")
+    assert.equal(await status(second), 401)
+    // It was made by the administrator, whose key still stands.
+    assert.equal(await status(await signIn(app, { token: unused })), 200)
+  })
+
   test("an administrator looks at an account as its user for an hour, and the audit says so", async () => {
     await using db = await open()
     let aheadMs = 0

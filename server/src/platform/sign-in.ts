@@ -25,7 +25,7 @@ export interface Cookies {
 export interface SignIn {
   /** Null for a bad key. The sign-in dies with the key. */
   withKey(key: string, origin: Origin): Promise<SignedIn | null>
-  /** Null for a link that was used, is too old, or never was. */
+  /** Null for a link that was used, is too old, or never was. The sign-in dies with the account's key, as if opened with it. */
   withLink(token: string, origin: Origin): Promise<SignedIn | null>
   /** A token that signs the user in, once. */
   link(user: UserRef, principal: Principal, origin: Origin): Promise<{ token: string; expiresAt: number }>
@@ -91,13 +91,8 @@ export function createSignIn({ db, keys, clock }: { db: Database; keys: Keys; cl
       const account = await keys.redeemLink(token)
       if (account === null) return null
       const whole = { ...account, impersonatedBy: null }
-      return await open(
-        whole,
-        null,
-        SIGN_IN_SECONDS * 1000,
-        { ...origin, actor: await nameOf(whole) },
-        "session.create",
-      )
+      const as = { ...origin, actor: await nameOf(whole) }
+      return await open(whole, account.keyHash, SIGN_IN_SECONDS * 1000, as, "session.create")
     },
     async link(user, principal, origin) {
       const expiresAt = clock.now() + LINK_MS
