@@ -1,12 +1,17 @@
 import assert from "node:assert/strict"
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { spawn } from "node:child_process"
+import { randomBytes } from "node:crypto"
+import { once } from "node:events"
+import { existsSync, globSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { test } from "node:test"
 import { temporaryFolder, until } from "../testing.ts"
 import { type Cgroup2Double, cgroup2Double, GONE } from "./cgroup2-double.ts"
-import { openCgroups } from "./cgroups.ts"
+import { identityOf, openCgroups } from "./cgroups.ts"
 
 const LIMITS = { memoryBytes: 1000, cpus: 0.5, pids: 7, storageBytes: null }
+const SERVER = "1.101.7"
+const OURS = `autonomis-ours.${SERVER}`
 const SERVICE = "system.slice/autonomis.service"
 
 interface Tools extends Omit<Cgroup2Double, typeof Symbol.dispose> {
@@ -40,12 +45,12 @@ test("version 2: our own processes move to a leaf, and each sandbox gets a group
   withDouble(async ({ root, text, processes, start, end, delegate }) => {
     delegate(SERVICE, ["cpu", "memory", "pids"])
     for (const pid of ["101", "102"]) start(SERVICE, pid)
-    const groups = openCgroups({ name: "ours", root, own: `0::/${SERVICE}\n` })
+    const groups = openCgroups({ name: "autonomis-ours", server: SERVER, root, own: `0::/${SERVICE}\n` })
     assert.deepEqual([groups?.version, groups?.holds], ["v2", ["cpu limit", "memory limit", "process limit"]])
     assert.deepEqual(processes(`${SERVICE}/autonomis-server`), ["101", "102"])
     const group = groups?.create("agt_1", LIMITS)
-    const [name = ""] = readdirSync(join(root, SERVICE, "ours")).filter((entry) => entry.startsWith("agt_1."))
-    const at = `${SERVICE}/ours/${name}`
+    const [name = ""] = readdirSync(join(root, SERVICE, OURS)).filter((entry) => entry.startsWith("agt_1."))
+    const at = `${SERVICE}/${OURS}/${name}`
     const files = ["memory.max", "memory.swap.max", "pids.max", "cpu.max"]
     assert.deepEqual(
       files.map((file) => text(`${at}/${file}`)),
@@ -68,16 +73,21 @@ test("version 2: opened again, it stays where it is; what an earlier server left
   withDouble(async ({ root, processes, start, delegate }) => {
     delegate(SERVICE, ["memory", "pids"])
     start(SERVICE, "101")
-    openCgroups({ name: "ours", root, own: `0::/${SERVICE}\n` })?.create("agt_old", LIMITS)
-    const again = openCgroups({ name: "ours", root, own: `0::/${SERVICE}/autonomis-server\n` })
+    openCgroups({ name: "autonomis-ours", server: "1.99.3", root, own: `0::/${SERVICE}\n` })?.create("agt_old", LIMITS)
+    const again = openCgroups({
+      name: "autonomis-ours",
+      server: SERVER,
+      root,
+      own: `0::/${SERVICE}/autonomis-server\n`,
+    })
     await again?.sweep()
     assert.deepEqual(processes(`${SERVICE}/autonomis-server`), ["101"])
     const folders = (path: string) =>
       readdirSync(join(root, path), { withFileTypes: true })
         .filter((entry) => entry.isDirectory())
         .map((entry) => entry.name)
-    assert.deepEqual(folders(SERVICE).sort(), ["autonomis-server", "ours"])
-    assert.deepEqual([folders(`${SERVICE}/autonomis-server`), folders(`${SERVICE}/ours`)], [[], []])
+    assert.deepEqual(folders(SERVICE).sort(), [OURS, "autonomis-server"])
+    assert.deepEqual([folders(`${SERVICE}/autonomis-server`), folders(`${SERVICE}/${OURS}`)], [[], []])
   }))
 
 test("version 2: a user's service that was given memory and processes alone limits those, and says so", () =>
@@ -85,18 +95,23 @@ test("version 2: a user's service that was given memory and processes alone limi
     delegate(SERVICE, ["memory", "pids"])
     start(SERVICE, "101")
     rmSync(join(root, SERVICE, "memory.swap.max"))
-    const groups = openCgroups({ name: "ours", root, own: `0::/${SERVICE}\n` })
+    const groups = openCgroups({ name: "autonomis-ours", server: SERVER, root, own: `0::/${SERVICE}\n` })
     assert.deepEqual(groups?.holds, ["memory limit", "process limit"])
     groups?.create("agt_1", LIMITS)
-    const [name = ""] = readdirSync(join(root, SERVICE, "ours")).filter((entry) => entry.startsWith("agt_1."))
-    assert.equal(text(`${SERVICE}/ours/${name}/pids.max`), "7")
+    const [name = ""] = readdirSync(join(root, SERVICE, OURS)).filter((entry) => entry.startsWith("agt_1."))
+    assert.equal(text(`${SERVICE}/${OURS}/${name}/pids.max`), "7")
   }))
 
 test("version 2: in a container, whose root is an ordinary group, its processes move too", () =>
   withDouble(async ({ root, processes, start, delegate }) => {
     delegate("docker/abc", ["cpu", "memory", "pids"])
     start("docker/abc", "1")
-    const groups = openCgroups({ name: "ours", root: join(root, "docker/abc"), own: "0::/\n" })
+    const groups = openCgroups({
+      name: "autonomis-ours",
+      server: SERVER,
+      root: join(root, "docker/abc"),
+      own: "0::/\n",
+    })
     assert.equal(groups?.version, "v2")
     assert.deepEqual(processes("docker/abc/autonomis-server"), ["1"])
   }))
@@ -104,15 +119,69 @@ test("version 2: in a container, whose root is an ordinary group, its processes 
 test("version 2: on the machine's own root nobody is moved", () =>
   withDouble(async ({ root, processes, start }) => {
     start("", "1")
-    assert.equal(openCgroups({ name: "ours", root, own: "0::/\n" })?.version, "v2")
+    assert.equal(openCgroups({ name: "autonomis-ours", server: SERVER, root, own: "0::/\n" })?.version, "v2")
     assert.deepEqual(processes(""), ["1"])
   }))
 
 test("version 2: without memory to hand on, or with a process that cannot be moved, there are no groups", () =>
   withDouble(async ({ root, start, delegate }) => {
     delegate(SERVICE, ["cpu", "pids"])
-    assert.equal(openCgroups({ name: "ours", root, own: `0::/${SERVICE}\n` }), null)
+    assert.equal(openCgroups({ name: "autonomis-ours", server: SERVER, root, own: `0::/${SERVICE}\n` }), null)
     delegate("other.slice", ["cpu", "memory", "pids"])
     start("other.slice", GONE)
-    assert.equal(openCgroups({ name: "ours", root, own: "0::/other.slice\n" }), null)
+    assert.equal(openCgroups({ name: "autonomis-ours", server: SERVER, root, own: "0::/other.slice\n" }), null)
   }))
+
+test("groups of servers that have ended are swept whoever they were; those of one that runs, or cannot be seen, stay", () =>
+  withDouble(async ({ root, delegate }) => {
+    delegate(SERVICE, ["memory", "pids"])
+    const child = spawn("/bin/sleep", ["100"])
+    const mine = identityOf(process.pid) ?? ""
+    const running = identityOf(child.pid ?? 0) ?? ""
+    const elsewhere = `1${running}`
+    const reused = running.replace(/\d+$/, "1")
+    const open = (name: string, server: string) => openCgroups({ name, server, root, own: `0::/${SERVICE}\n` })
+    for (const server of [running, elsewhere, reused]) open("autonomis-other", server)?.create("agt_1", LIMITS)
+    const ours = open("autonomis-ours", mine)
+    ours?.create("agt_2", LIMITS)
+    const left = () => readdirSync(join(root, SERVICE)).filter((name) => name.startsWith("autonomis-o"))
+    await ours?.sweep()
+    const stay = [`autonomis-other.${running}`, `autonomis-other.${elsewhere}`, `autonomis-ours.${mine}`]
+    assert.deepEqual(left().sort(), stay.sort())
+    assert.equal(
+      readdirSync(join(root, SERVICE, `autonomis-ours.${mine}`)).filter((n) => n.startsWith("agt")).length,
+      1,
+    )
+    child.kill("SIGKILL")
+    await once(child, "exit")
+    await ours?.sweep()
+    assert.ok(!left().includes(`autonomis-other.${running}`))
+  }))
+
+test("what a server killed with -9 left is swept by the next one on this host, also of another data folder", async (context) => {
+  const name = () => `autonomis-${randomBytes(6).toString("hex")}`
+  const next = openCgroups({ name: name() })
+  if (next === null) return context.skip("no control groups can be made here")
+  const [killed, runs] = [name(), name()]
+  const script = `import { openCgroups } from ${JSON.stringify(new URL("cgroups.ts", import.meta.url).href)}
+    openCgroups({ name: process.argv[1] }).create("agt_1", ${JSON.stringify(LIMITS)})
+    console.log("made")
+    setInterval(() => {}, 1000)`
+  const start = async (own: string) => {
+    const child = spawn(process.execPath, ["--input-type=module-typescript", "-e", script, own])
+    await once(child.stdout, "data")
+    return child
+  }
+  const children = [await start(killed), await start(runs)]
+  const left = (own: string) => globSync(`/sys/fs/cgroup/**/${own}.*`).length
+  assert.ok(left(killed) > 0 && left(runs) > 0)
+  children[0]?.kill("SIGKILL")
+  await until("it has ended", () => children[0]?.signalCode === "SIGKILL")
+  await next.sweep()
+  assert.deepEqual([left(killed), left(runs) > 0], [0, true])
+  children[1]?.kill("SIGKILL")
+  await until("it has ended", () => children[1]?.signalCode === "SIGKILL")
+  await next.sweep()
+  assert.equal(left(runs), 0)
+  await next[Symbol.asyncDispose]()
+})

@@ -5,6 +5,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmdirSync,
   writeFileSync,
 } from "node:fs"
@@ -18,7 +19,10 @@ export interface Cgroups {
   /** What they hold here: `memory limit`, `process limit`, `cpu limit`. */
   holds: string[]
   create(id: string, limits: SandboxSpec["limits"]): Cgroup
-  /** Removes the groups of an earlier server that crashed; what still runs in them is killed. */
+  /**
+   * Removes what servers that crashed left: all that had this name before, and any other whose process is gone. What
+   * still runs in their groups is killed.
+   */
   sweep(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
@@ -37,8 +41,10 @@ const HOLDS: Record<string, string> = { memory: "memory limit", pids: "process l
 const CPU_PERIOD_US = 100_000
 
 export interface CgroupOptions {
-  /** Tells this server's groups from another's on the same host. */
+  /** Tells this server's groups from another's on the same host; the same at each of its starts. */
   name: string
+  /** The process that has them, for tests. */
+  server?: string
   /** The tree, for tests; `/sys/fs/cgroup`. */
   root?: string
   /** `/proc/self/cgroup`. */
@@ -46,9 +52,39 @@ export interface CgroupOptions {
 }
 
 /** Null where no control group can be made. */
-export function openCgroups({ name, root = "/sys/fs/cgroup", own }: CgroupOptions): Cgroups | null {
+export function openCgroups(options: CgroupOptions): Cgroups | null {
+  const { name, root = "/sys/fs/cgroup", own, server = identityOf(process.pid) ?? "" } = options
   const membership = own ?? read("/proc/self/cgroup") ?? ""
-  return openV2(name, root, membership) ?? openV1(name, root, membership)
+  const folder = `${name}.${server}`
+  return openV2(folder, root, membership) ?? openV1(folder, root, membership)
+}
+
+const FOLDER = /^(autonomis-[^.]+)\.(?<server>\d+\.(?<pid>\d+)\.\d+)$/
+
+/** Of a process, which no later one has: its namespace, its number there, and when it began. */
+export function identityOf(pid: number): string | null {
+  try {
+    const namespace = /\d+/.exec(readlinkSync(`/proc/${pid}/ns/pid`))?.[0]
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1")
+    const [state, began] = stat
+      .slice(stat.lastIndexOf(")") + 2)
+      .split(" ")
+      .filter((_, i) => i === 0 || i === 19)
+    return state === "Z" ? null : `${namespace}.${pid}.${began}`
+  } catch {
+    return null
+  }
+}
+
+/** Of the groups beside ours: was it another start of this server, or has its process ended? */
+function isLeft(folder: string, own: string): boolean {
+  const name = own.slice(0, own.indexOf("."))
+  if (folder === own || !folder.startsWith("autonomis-")) return false
+  if (folder === name || folder.startsWith(`${name}.`)) return true
+  const { server, pid } = FOLDER.exec(folder)?.groups ?? {}
+  // Processes of another namespace cannot be seen from here.
+  if (server === undefined || server.split(".")[0] !== own.split(".")[1]) return false
+  return identityOf(Number(pid)) !== server
 }
 
 /** One tree. A group that hands controllers on holds no process itself, so those of ours move to a leaf first. */
@@ -150,7 +186,13 @@ function make(
       }
     },
     async sweep() {
-      for (const base of bases) await removeAll(children(base))
+      for (const base of bases) {
+        const left = children(dirname(base)).filter((dir) => isLeft(basename(dir), basename(base)))
+        for (const dir of left) {
+          await removeAll(children(dir))
+          await removeAll([dir])
+        }
+      }
     },
     async [Symbol.asyncDispose]() {
       for (const base of bases) {
