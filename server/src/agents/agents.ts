@@ -5,7 +5,7 @@ import type { Database, Step } from "../db/database.ts"
 import { lockUser } from "../db/lock-user.ts"
 import type { AgentRef, Origin, Principal, UserRef } from "../http/endpoint.ts"
 import type { Keys } from "../keys/keys.ts"
-import type { Awaitable } from "../lib/awaitable.ts"
+import { type Awaitable, whenThere } from "../lib/awaitable.ts"
 import { type Clock, iso } from "../lib/clock.ts"
 import { decodeCursor, page } from "../lib/cursor.ts"
 import { AppError } from "../lib/errors.ts"
@@ -65,7 +65,7 @@ export interface Agents extends AsyncDisposable {
     secrets: SecretsBody | undefined,
     origin: Origin,
   ): Promise<(Agent & { api_key: string })[]>
-  get(userId: string, agentId: string): Promise<Agent>
+  get(userId: string, agentId: string): Awaitable<Agent>
   list(
     userId: string,
     query: { limit: number; cursor?: string | undefined },
@@ -131,10 +131,13 @@ export function createAgents(options: AgentsOptions): Agents {
 
   /** What was last shown of a row, which is written to JSON once for as long as nothing of it changes. */
   const shown = new WeakMap<AgentRow, { model: string; state: Agent["state"]; agent: Readonly<Agent> }>()
-  const view = async (userId: string, row: AgentRow): Promise<Readonly<Agent>> => {
+  const view = (userId: string, row: AgentRow): Awaitable<Readonly<Agent>> => {
     const config = configOf(row)
-    const model = await models.effective({ userId, agentId: row.id, wanted: config.model })
-    const state = stateOf(await deployer.stepsOf(row), Boolean(row.running))
+    return whenThere(models.effective({ userId, agentId: row.id, wanted: config.model }), (model) =>
+      whenThere(deployer.stepsOf(row), (steps) => show(row, config, model, stateOf(steps, Boolean(row.running)))),
+    )
+  }
+  function show(row: AgentRow, config: Agent["config"], model: string, state: Agent["state"]): Readonly<Agent> {
     const before = shown.get(row)
     if (before?.model === model && before.state === state) return before.agent
     const agent = Object.freeze({
@@ -151,12 +154,12 @@ export function createAgents(options: AgentsOptions): Agents {
     return agent
   }
   const views = (userId: string, rows: AgentRow[]) => Promise.all(rows.map((row) => view(userId, row)))
-  const rowOf = async (userId: string, agentId: string) => {
-    const row = await store.byId(userId, agentId)
-    if (row === null) throw noSuchAgent()
-    return row
-  }
-  const get = async (userId: string, agentId: string) => view(userId, await rowOf(userId, agentId))
+  const rowOf = (userId: string, agentId: string) =>
+    whenThere(store.byId(userId, agentId), (row) => {
+      if (row === null) throw noSuchAgent()
+      return row
+    })
+  const get = (userId: string, agentId: string) => whenThere(rowOf(userId, agentId), (row) => view(userId, row))
 
   /** Removes files and rows of agents that are gone, a few at a time; what a stop leaves over the next start takes up. */
   async function removeRest(): Promise<void> {

@@ -52,8 +52,12 @@ function createKept<Row>(writes: Writes, tables: readonly string[]) {
   const rows = new Map<string, readonly Readonly<Row>[]>()
   let asOf = -1
   let until = 0
-  const nameOf = (parameters: readonly string[]) =>
-    parameters.length === 1 ? (parameters[0] ?? "") : JSON.stringify(parameters)
+  const nameOf = (parameters: readonly string[]) => {
+    if (parameters.length === 1) return parameters[0] ?? ""
+    let name = ""
+    for (const parameter of parameters) name += `${parameter.length}:${parameter}`
+    return name
+  }
   return {
     get(parameters: readonly string[]) {
       const now = writes.of(tables)

@@ -1,10 +1,12 @@
 import type { FastifyReply, FastifyRequest } from "fastify"
 import { jsonString } from "../lib/log.ts"
-import { pathOf } from "./paths.ts"
+import { isPlain, pathOf } from "./paths.ts"
 
 /** One line for every answer, so that its `X-Request-Id` is found. Lines leave together, a tenth of a second late. */
 export interface AccessLog extends Disposable {
   record(request: FastifyRequest, reply: FastifyReply): void
+  /** When the answer is whole, or broken off. */
+  recordAtEnd(request: FastifyRequest, reply: FastifyReply): void
 }
 
 const FLUSH_AFTER_MS = 100
@@ -25,7 +27,11 @@ export function createAccessLog(write: (lines: string) => void, now: () => numbe
     if (used > 0) write(waiting.toString("utf8", 0, used))
     used = 0
   }
-  return {
+  const log: AccessLog = {
+    recordAtEnd(request, reply) {
+      if (reply.raw.closed) log.record(request, reply)
+      else reply.raw.once("close", () => log.record(request, reply))
+    },
     record(request, reply) {
       const { principal } = request.admitted ?? { principal: null }
       const by = principal === null ? null : (principal.agentId ?? principal.userId ?? principal.kind)
@@ -33,7 +39,8 @@ export function createAccessLog(write: (lines: string) => void, now: () => numbe
       // Many answers share a millisecond, and writing a time costs as much as the rest of the line.
       if (ms !== last.ms) last = { ms, iso: new Date(ms).toISOString() }
       // Without the query, which may hold what is nobody's business.
-      const path = jsonString(pathOf(request.raw.url ?? "").slice(0, MAX_PATH))
+      const url = request.raw.url ?? ""
+      const path = isPlain(url) && url.length <= MAX_PATH ? `"${url}"` : jsonString(pathOf(url).slice(0, MAX_PATH))
       // Only the path comes from outside; by hand this takes a tenth of what a serializer does.
       if (used > BUFFER_BYTES - LINE_BYTES) flush()
       used += waiting.write(
@@ -46,4 +53,5 @@ export function createAccessLog(write: (lines: string) => void, now: () => numbe
     },
     [Symbol.dispose]: flush,
   }
+  return log
 }

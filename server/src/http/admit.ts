@@ -1,5 +1,6 @@
 import { NAME_PATTERN } from "@autonomis/contract/common.ts"
 import type { Access, Endpoint } from "@autonomis/contract/endpoint.ts"
+import { type Awaitable, whenThere } from "../lib/awaitable.ts"
 import { AppError } from "../lib/errors.ts"
 import type { AgentRef, Directory, Principal, UserRef } from "./endpoint.ts"
 
@@ -33,23 +34,24 @@ export interface Target {
  * The checks that come before a body is read, in the contract's order: key (401), user and agent in the path (404),
  * role (403).
  */
-export async function admit(directory: Directory, principal: Principal | null, target: Target): Promise<Admitted> {
+export function admit(directory: Directory, principal: Principal | null, target: Target): Awaitable<Admitted> {
   if (principal === null) throw unauthorized()
-  const { route, userName, agentName } = target
-  let user: UserRef | null = null
-  let agent: AgentRef | null = null
-  if (userName !== undefined) {
-    // Looked up also for those who may not see it, so that the answer takes the same time.
-    const found = directory.user(findable(userName))
-    user = found instanceof Promise ? await found : found
+  const { userName, agentName } = target
+  if (userName === undefined) return enter(principal, target, null, null)
+  // Looked up also for those who may not see it, so that the answer takes the same time.
+  return whenThere(directory.user(findable(userName)), (user) => {
     if (user === null || (principal.kind !== "admin" && principal.userId !== user.id)) throw noUser()
-    if (agentName !== undefined) {
-      const one = directory.agent(user.id, findable(agentName))
-      agent = one instanceof Promise ? await one : one
+    if (agentName === undefined) return enter(principal, target, user, null)
+    return whenThere(directory.agent(user.id, findable(agentName)), (agent) => {
       if (agent === null || (principal.kind === "agent" && principal.agentId !== agent.id)) throw noAgent()
-    }
-  }
-  if (principal.suspended && route?.id !== "users.get") throw new AppError("suspended", "this account is suspended")
+      return enter(principal, target, user, agent)
+    })
+  })
+}
+
+function enter(principal: Principal, target: Target, user: UserRef | null, agent: AgentRef | null): Admitted {
+  if (principal.suspended && target.route?.id !== "users.get")
+    throw new AppError("suspended", "this account is suspended")
   if (!mayEnter(principal, target, user, agent)) throw forbidden()
   return { principal, user, agent }
 }

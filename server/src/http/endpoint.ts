@@ -101,18 +101,23 @@ export class Answer<T> {
   }
 }
 
+/** No body is one of these. */
+class Sent {
+  readonly isSent = true
+}
+
 /** The handler wrote to `reply.raw` itself (streams, files). */
-export const SENT = Symbol("sent")
+export const SENT = new Sent()
 
 export interface Route {
   endpoint: Endpoint
-  handle(context: Context<Endpoint>): Promise<unknown>
+  handle(context: Context<Endpoint>): Awaitable<unknown>
 }
 
 /** Ties a handler to its line of the contract. Throws `AppError`s; returns the body, an `Answer`, or `SENT`. */
 export function endpoint<P extends z.ZodObject, Q extends z.ZodObject, B extends z.ZodType, A extends z.ZodType>(
   definition: Endpoint<P, Q, B, A>,
-  handle: (context: Context<Endpoint<P, Q, B, A>>) => Promise<z.output<A> | Answer<z.output<A>> | typeof SENT>,
+  handle: (context: Context<Endpoint<P, Q, B, A>>) => Awaitable<z.output<A> | Answer<z.output<A>> | Sent>,
 ): Route {
   // The runner parses every input by `definition` before it calls, so the context has the types that it names.
   return { endpoint: definition as unknown as Endpoint, handle: handle as unknown as Route["handle"] }

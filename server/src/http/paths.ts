@@ -12,6 +12,9 @@ export function routerPaths(endpoint: Endpoint): string[] {
   return bare === path ? [path] : [`${bare}/*`, bare]
 }
 
+/** Nothing to decode and nothing to escape. */
+export const isPlain = (url: string): boolean => PLAIN.test(url)
+
 /** The path of a request target, without query; an absolute URL (as to a proxy) counts as its path. */
 export function pathOf(url: string): string {
   if (PLAIN.test(url)) return url

@@ -9,32 +9,39 @@ const GZIP_LEVEL = 5
 const gzipped = promisify(gzip)
 
 /** Sends an answer in JSON: with `ETag` and 304 on reads, in gzip where it is long and the caller takes that. */
-export async function sendAnswer(
+export function sendAnswer(
   answer: KeptAnswer & { etag?: string },
   request: FastifyRequest,
   reply: FastifyReply,
-): Promise<unknown> {
+): Promise<void> | undefined {
   const { status, headers, body } = answer
   reply.code(status)
   for (const name in headers) reply.header(name, headers[name])
   const reads = request.method === "GET" || request.method === "HEAD"
   if (!reply.hasHeader("Cache-Control")) reply.header("Cache-Control", reads ? "private, no-cache" : "no-store")
-  if (body === null) return reply.send()
+  if (body === null) {
+    reply.send()
+    return
+  }
   if (!reply.hasHeader("Content-Type")) reply.header("Content-Type", "application/json; charset=utf-8")
   if (reads && status === 200) {
     const etag = answer.etag ?? etagOf(body)
     reply.header("ETag", etag)
     if (matches(request.headers["if-none-match"], etag)) {
       reply.removeHeader("Content-Type")
-      return reply.code(304).send()
+      reply.code(304).send()
+      return
     }
   }
   // A string of so few characters may be up to three times as many bytes: near enough.
-  if (body.length <= GZIP_FROM_BYTES) return reply.send(body)
-  reply.header("Vary", varyWith(reply, "Accept-Encoding"))
-  if (!takesGzip(request.headers["accept-encoding"])) return reply.send(body)
+  const isLong = body.length > GZIP_FROM_BYTES
+  if (isLong) reply.header("Vary", varyWith(reply, "Accept-Encoding"))
+  if (!isLong || !takesGzip(request.headers["accept-encoding"])) {
+    reply.send(body)
+    return
+  }
   reply.header("Content-Encoding", "gzip")
-  return reply.send(await gzipped(body, { level: GZIP_LEVEL }))
+  return gzipped(body, { level: GZIP_LEVEL }).then((bytes) => void reply.send(bytes))
 }
 
 export const etagOf = (body: string): string => `W/"${hash("sha1", body, "base64url")}"`

@@ -1,4 +1,5 @@
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify"
+import { type Awaitable, whenThere } from "../lib/awaitable.ts"
 import { AppError } from "../lib/errors.ts"
 import { ids } from "../lib/ids.ts"
 import type { Logger } from "../lib/log.ts"
@@ -97,7 +98,10 @@ export function buildServer(options: ServerOptions): FastifyInstance {
   app.decorateRequest("admitted", null)
   app.decorateRequest("allowance", null)
   app.addHook("onRequest", (request, reply) => enter(entrance, request, reply))
-  app.setErrorHandler((error, request, reply) => sendError(log, error, request, reply))
+  app.setErrorHandler((error, request, reply) => {
+    if (request.routeOptions.config.route) options.accessLog?.recordAtEnd(request, reply)
+    return sendError(log, error, request, reply)
+  })
   app.setNotFoundHandler(() => {
     throw nothingHere()
   })
@@ -107,6 +111,7 @@ export function buildServer(options: ServerOptions): FastifyInstance {
     log,
     idempotency: options.idempotency ?? null,
     checkAnswers: options.checkAnswers ?? false,
+    accessLog: options.accessLog ?? null,
   }
   const add = (scope: FastifyInstance, route: Route) =>
     routerPaths(route.endpoint).forEach((url) => {
@@ -150,9 +155,10 @@ interface Entrance extends ServerOptions {
 /** Everything before the body, in the contract's order: 401, 404 of user and agent, 403, 404 and 405 of the route. */
 async function enter(entrance: Entrance, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
   const { directory, at, accessLog } = entrance
-  if (accessLog) reply.raw.once("close", () => accessLog.record(request, reply))
   const url = request.raw.url ?? "/"
   const route = request.routeOptions.config.route?.endpoint ?? null
+  // Whatever stands at no route is answered here and there; a route's runner knows its own answers.
+  if (route === null) accessLog?.recordAtEnd(request, reply)
   const path = route === null ? pathOf(url) : ""
   reply.header("X-Request-Id", request.id)
   reply.header("X-Content-Type-Options", "nosniff")
@@ -172,9 +178,12 @@ async function enter(entrance: Entrance, request: FastifyRequest, reply: Fastify
   const place = placeOf(route, parts)
   const isOpen = route === null ? place === null && siblings.every(isPublic) : isPublic(route)
   if (!isOpen) {
-    const principal = await authenticate(entrance, place ?? "api", request, reply)
-    const target = { route, siblings, isGateway: place === "gateway", ...namesOf(route, request, parts) }
-    request.admitted = await admit(directory, principal, target)
+    const { userName, agentName } = namesOf(route, request, parts)
+    const target = { route, siblings, isGateway: place === "gateway", userName, agentName }
+    const known = authenticate(entrance, place ?? "api", request, reply)
+    const principal = known instanceof Promise ? await known : known
+    const admitted = admit(directory, principal, target)
+    request.admitted = admitted instanceof Promise ? await admitted : admitted
   }
   if (!isValid) throw new AppError("invalid_request", "the path is not valid")
   if (route !== null) return
@@ -208,27 +217,27 @@ function namesOf(route: { path: string } | null, request: FastifyRequest, parts:
   return { userName: user, agentName: agents === "agents" && agent ? agent : undefined }
 }
 
-async function authenticate(
+function authenticate(
   { directory, limits, site }: Entrance,
   place: "api" | "gateway",
   request: FastifyRequest,
   reply: FastifyReply,
-): Promise<Principal | null> {
+): Awaitable<Principal | null> {
   const { method, headers } = request
   const key = keyOf(method, headers, site())
   if (key === null) return null
-  const found = key === "" ? null : directory.authenticate(key, place)
-  const principal = found instanceof Promise ? await found : found
-  if (principal === null) {
-    await limits.wrongKey(clientAddress(request.ip, request.socket.remoteAddress) ?? "")
-    return null
-  }
-  const taken = limits.take(principal)
-  const allowance = taken instanceof Promise ? await taken : taken
-  if (allowance) {
-    // Counted now, so that no refused request is free; told after the faults that come first in the contract's order.
-    request.allowance = allowance
-    reply.headers(rateHeaders(allowance))
-  }
-  return principal
+  return whenThere(key === "" ? null : directory.authenticate(key, place), (principal) => {
+    if (principal === null) {
+      const ip = clientAddress(request.ip, request.socket.remoteAddress) ?? ""
+      return limits.wrongKey(ip).then(() => null)
+    }
+    return whenThere(limits.take(principal), (allowance) => {
+      if (allowance) {
+        // Counted now, so that no refused request is free; told after the faults that come first in the contract's order.
+        request.allowance = allowance
+        reply.headers(rateHeaders(allowance))
+      }
+      return principal
+    })
+  })
 }

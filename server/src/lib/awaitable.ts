@@ -2,6 +2,6 @@
 export type Awaitable<T> = T | Promise<T>
 
 /** Goes on at once where the value is there. */
-export function whenThere<T, R>(value: Awaitable<T>, next: (value: T) => R): Awaitable<R> {
+export function whenThere<T, R>(value: Awaitable<T>, next: (value: T) => Awaitable<R>): Awaitable<R> {
   return value instanceof Promise ? value.then(next) : next(value)
 }

@@ -8,9 +8,9 @@ const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
  */
 export function newId(prefix: string, now: number = Date.now()): string {
   if (now !== written.ms) written = { ms: now, text: timeText(now) }
-  let id = `${prefix}_${written.text}`
-  for (const byte of chance(CHANCE)) id += ALPHABET[byte & 31]
-  return id
+  const letters = chance(CHANCE)
+  for (let i = 0; i < CHANCE; i++) letters[i] = LETTERS[(letters[i] ?? 0) & 31] ?? 0
+  return `${prefix}_${written.text}${letters.toString("latin1")}`
 }
 
 function timeText(ms: number): string {
@@ -20,6 +20,7 @@ function timeText(ms: number): string {
 }
 
 const CHANCE = 16
+const LETTERS = Buffer.from(ALPHABET)
 /** Many ids share a millisecond. */
 let written = { ms: -1, text: "" }
 

@@ -200,7 +200,10 @@ export function createSecrets({ db, clock, masterKey }: SecretsOptions): Secrets
   }
 }
 
-function providerValuesOf(secrets: readonly Opened[], agentId: string | undefined): Map<string, string | null> {
+const NO_VALUES: ReadonlyMap<string, string | null> = new Map()
+
+function providerValuesOf(secrets: readonly Opened[], agentId: string | undefined): ReadonlyMap<string, string | null> {
+  if (secrets.length === 0) return NO_VALUES
   const values = new Map<string, string | null>()
   for (const { key, value, agents } of secrets) {
     if (!PROVIDER_VARIABLES.has(key)) continue

@@ -1,4 +1,4 @@
-import type { Server } from "node:http"
+import type { Server, ServerResponse } from "node:http"
 import type { Socket } from "node:net"
 import type { FastifyInstance } from "fastify"
 
@@ -14,16 +14,17 @@ export function closable(server: FastifyInstance): { close(graceMs: number): Pro
     owed.set(socket, 0)
     socket.once("close", () => owed.delete(socket))
   })
-  http.on("request", (request, response) => {
-    const { socket } = request
+  function answered(this: ServerResponse): void {
+    const { socket } = this.req
+    if (!owed.has(socket)) return
+    const left = (owed.get(socket) ?? 1) - 1
+    owed.set(socket, left)
+    // In a moment: what the answer still has in the socket's buffer goes out first.
+    if (closing && left === 0) socket.destroySoon()
+  }
+  http.on("request", ({ socket }, response) => {
     owed.set(socket, (owed.get(socket) ?? 0) + 1)
-    response.once("close", () => {
-      if (!owed.has(socket)) return
-      const left = (owed.get(socket) ?? 1) - 1
-      owed.set(socket, left)
-      // In a moment: what the answer still has in the socket's buffer goes out first.
-      if (closing && left === 0) socket.destroySoon()
-    })
+    response.on("close", answered)
   })
   return {
     async close(graceMs) {
