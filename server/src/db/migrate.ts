@@ -2,6 +2,7 @@ import { sql } from "kysely"
 import type { Database } from "./database.ts"
 import { first } from "./migrations/0001-first.ts"
 import { lostCalls } from "./migrations/0002-lost-calls.ts"
+import { leanIndexes } from "./migrations/0003-lean-indexes.ts"
 
 /** The dialect's words for the few column types that the schema uses. */
 export interface Types {
@@ -22,7 +23,7 @@ export interface Migration {
 }
 
 /** In the order in which they ran everywhere; never changed once released, only added to. */
-export const MIGRATIONS: readonly Migration[] = [first, lostCalls]
+export const MIGRATIONS: readonly Migration[] = [first, lostCalls, leanIndexes]
 
 const TYPES: Record<Database["dialect"], Types> = {
   sqlite: { text: "text", int: "integer", blob: "blob", serial: "integer primary key autoincrement", end: "strict" },

@@ -29,7 +29,8 @@ export function purgeStore(db: Database) {
       const rows = await db.read
         .selectFrom("users")
         .select("id")
-        .where("state", "=", "deleting")
+        // Written out, as the index that holds none but these asks for.
+        .where("state", "=", sql.lit("deleting"))
         .orderBy("id")
         .execute()
       return rows.map((row) => row.id)
