@@ -43,8 +43,7 @@ export async function run(
   const claim = hasKey ? await claimKey(options.idempotency, endpoint, request, () => context.signal) : null
   if (claim?.kind === "replay") {
     reply.header("Idempotent-Replayed", "true")
-    await sendAnswer(claim.answer, request, reply)
-    return reply
+    return await sendAndRecord(options, claim.answer, request, reply)
   }
   if (claim?.kind === "run") reply.header("Idempotent-Replayed", "true")
   if (claim) context.idempotency = handleOf(claim, request)
@@ -67,10 +66,7 @@ export async function run(
       return reply
     }
     await endOfTurn()
-    const sending = sendAnswer(answer, request, reply)
-    if (sending) await sending
-    options.accessLog?.record(request, reply)
-    return reply
+    return await sendAndRecord(options, answer, request, reply)
   } catch (thrown) {
     // What an abort breaks off is no fault of ours: the client is gone, or its key died under way.
     const error = context.wasAborted && !(thrown instanceof AppError) ? unauthorized(thrown) : thrown
@@ -84,6 +80,18 @@ export async function run(
     context.told.close()
     return reply
   }
+}
+
+async function sendAndRecord(
+  { accessLog }: RunnerOptions,
+  answer: KeptAnswer & { etag?: string },
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  const sending = sendAnswer(answer, request, reply)
+  if (sending) await sending
+  accessLog?.record(request, reply)
+  return reply
 }
 
 /** An error where no status is sent: with it, and always with its code. */

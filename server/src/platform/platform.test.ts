@@ -61,7 +61,7 @@ test("a line of the server's own log is one line of JSON, whatever is in it", ()
 })
 
 forEachDatabase((_name, open) => {
-  test("every answer's request id is found in the log, and nothing of a query or a key", async () => {
+  test("every answer's request id is found once in the log, and nothing of a query or a key", async () => {
     await using db = await open()
     let log = ""
     await using app = await startApp(db, {
@@ -69,8 +69,22 @@ forEachDatabase((_name, open) => {
         log += lines
       },
     })
+    await app.call("POST", "/users", { body: { user: "ada" } })
+    await app.call("POST", "/users/ada/agents", { body: { name: "manager" } })
+    const chat = { body: { messages: [{ role: "user", content: "hello" }] }, headers: { Accept: "text/event-stream" } }
+    const once = { body: { user: "bob" }, headers: { "Idempotency-Key": "once" } }
+    const tag = (await app.call("GET", "/users/ada")).headers.get("etag") ?? ""
     const answers = [
       await app.call("GET", "/users?q=private-thing"),
+      await app.call("POST", "/users", once),
+      await app.call("POST", "/users", once),
+      await app.call("GET", "/users/ada", { headers: { "If-None-Match": tag } }),
+      await app.call("POST", "/users/ada/agents/manager/chat", chat),
+      await app.call("POST", "/users", { body: { user: "no such name!" } }),
+      await app.call("POST", "/users", { body: { user: "ada" } }),
+      await app.call("PATCH", "/users"),
+      await app.call("OPTIONS", "/users"),
+      await app.call("GET", "/users/ada/nothing"),
       await app.call("GET", "/users", { key: "atn_user_secret" }),
       await app.call("POST", "//%zz\u009b", { key: null }),
       await app.call("GET", "//health", { key: null }),
@@ -80,6 +94,7 @@ forEachDatabase((_name, open) => {
       await until(() => log.includes(id), `${id} to be in the log`)
       const line = JSON.parse(log.split("\n").find((one) => one.includes(id)) ?? "")
       assert.deepEqual([line.status, line.message], [status, "request"])
+      assert.equal(log.split(id).length, 2, `${id} to be there once`)
     }
     assert.doesNotMatch(log, /private-thing|secret|[^\x20-\x7e\n]/)
     assert.ok(!log.includes(app.adminKey))
