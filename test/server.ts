@@ -73,10 +73,12 @@ export function cleanEnvironment(): Record<string, string> {
 /** What `npm start` runs, without npm. */
 function startCommand(root: string): string[] {
   const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
-  const [, ...args] = String(scripts.start)
+  const words = String(scripts.start)
     .replace(/^exec /, "")
     .split(" ")
-  return [process.execPath, ...args]
+  const node = words.indexOf("node")
+  // Before it may stand `env` with what node must find in its environment.
+  return [...words.slice(0, node), process.execPath, ...words.slice(node + 1)]
 }
 
 /** Starts the server and waits until it says where it is. Rejects with what it said when it ends instead. */
