@@ -48,9 +48,11 @@ test("skills are found in the registry, asked about when suspicious, installed, 
   await page.getByRole("heading", { name: "hello-world", level: 2 }).waitFor()
 
   await search("risky")
-  await page.getByText("suspicious").first().waitFor()
+  await page.getByText("suspicious", { exact: true }).waitFor()
   await page.getByRole("button", { name: "Install risky" }).click()
   const dialog = page.getByRole("dialog")
+  await dialog.getByText("ClawHub considers this skill suspicious.").waitFor()
+  assert.equal(await dialog.getByText("accept_risk").count(), 0, "the words of the API are not a person's")
   await dialog.getByRole("button", { name: "Cancel" }).click()
   assert.deepEqual(
     (await server.call("GET", "/users/skills/skills")).body.skills.map((skill: { id: string }) => skill.id),

@@ -118,6 +118,8 @@ test("a second tab and a reload follow an answer that is under way", async () =>
   await signIn(page, await account(server, "tabs"))
   await say(page, WAITING)
   await page.getByText("line-1").first().waitFor()
+  // Under way, it is in the list already.
+  await page.locator(".at-conversations").getByRole("link").waitFor()
   const second = await context.newPage()
   await second.goto(page.url())
   await second

@@ -486,6 +486,12 @@ export const t = {
     nothing: (q: string) => `No skills found for “${q}”. Try other words.`,
     downloads: (n: string) => `${n} downloads`,
     riskTitle: (slug: string) => `Install ${slug} anyway?`,
+    risks: {
+      suspicious: "ClawHub considers this skill suspicious.",
+      pending: "ClawHub has not finished checking this skill.",
+      error: "ClawHub could not check this skill.",
+    } as Record<string, string>,
+    riskReasons: (reasons: string) => ` Reported: ${reasons}.`,
     riskText: (why: string) =>
       `${why} Your agents will follow its instructions. Install it only if you trust its author.`,
     riskAction: "Install anyway",

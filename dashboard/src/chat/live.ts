@@ -27,7 +27,11 @@ const FRAME_MS = 40
  * The runs that this page reads, by conversation. They live beside the pages, so that an answer goes on being read
  * while its reader looks at something else.
  */
-export function createLiveRuns(api: Client, onEnd: (place: Place, live: Live) => void | Promise<void>) {
+export function createLiveRuns(
+  api: Client,
+  onBegin: (place: Place) => void,
+  onEnd: (place: Place, live: Live) => void | Promise<void>,
+) {
   const runs = new Map<string, Live>()
   const listeners = new Set<() => void>()
   let timer: ReturnType<typeof setTimeout> | null = null
@@ -59,6 +63,7 @@ export function createLiveRuns(api: Client, onEnd: (place: Place, live: Live) =>
         if (live === undefined) return
         const answer = applyEvent(live.answer, event)
         change(place, { answer })
+        if (event.event === "run.started") onBegin(place)
         // Asked to stop before the run had a name.
         if (event.event === "run.started" && live.stopping) void cancel(place, event.data.run_id)
       }

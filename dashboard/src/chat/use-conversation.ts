@@ -13,14 +13,18 @@ export interface RunFailure {
 }
 export const failureKey = (runId: string) => ["run-failure", runId]
 
-export const liveRuns = createLiveRuns(api, async ({ user, agent, session }, live) => {
+/** A conversation that has just begun is in the list from then on. */
+const listAnew = ({ user, agent }: Place) =>
+  queryClient.invalidateQueries({ queryKey: sessionsQuery(user, agent).queryKey })
+
+export const liveRuns = createLiveRuns(api, listAnew, async ({ user, agent, session }, live) => {
   const { runId } = live.answer
   if (runId !== null) ended.add(runId)
   if (runId !== null && live.answer.end?.kind === "error")
     queryClient.setQueryData<RunFailure>(failureKey(runId), live.answer.end)
   await Promise.all([
     queryClient.invalidateQueries({ queryKey: sessionQuery(user, agent, session).queryKey }),
-    queryClient.invalidateQueries({ queryKey: sessionsQuery(user, agent).queryKey }),
+    listAnew({ user, agent, session }),
   ])
 })
 

@@ -84,11 +84,21 @@ export function Registry({ user }: { user: string }) {
   )
 }
 
+/** What the registry holds against a skill, in words; null when it does not say. */
+function riskIn(verdict: unknown): string | null {
+  if (typeof verdict !== "object" || verdict === null || !("status" in verdict)) return null
+  const why = t.skills.risks[String(verdict.status)]
+  const reasons = "reasons" in verdict && Array.isArray(verdict.reasons) ? verdict.reasons.map(String) : []
+  if (why === undefined) return null
+  return reasons.length === 0 ? why : why + t.skills.riskReasons(reasons.join(", "))
+}
+
 const VERDICT: Record<string, string> = {
   clean: "green",
   pass: "green",
   suspicious: "yellow",
   pending: "yellow",
+  error: "yellow",
   malicious: "red",
 }
 
@@ -103,7 +113,7 @@ function Result({ user, found }: { user: string; found: Found }) {
     },
     onSettled: () => setStage(null),
     onError: (error) => {
-      if (isApiError(error, "needs_accept_risk")) setRisk(explain(error))
+      if (isApiError(error, "needs_accept_risk")) setRisk(riskIn(error.body.verdict) ?? explain(error))
     },
     onSuccess: async (skill) => {
       toast(t.skills.installed(skill.id))

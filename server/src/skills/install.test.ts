@@ -287,6 +287,17 @@ forEachDatabase((name, open) => {
     await assert.rejects(u.skills.search(u.user, "hello", NO_SIGNAL), failed(/cannot be reached/))
   })
 
+  withRegistry(
+    "search says what the registry holds of each skill, and still finds them when it does not say",
+    async (u) => {
+      const verdict = async (q: string) => (await u.skills.search(u.user, q, NO_SIGNAL)).map((found) => found.verdict)
+      const said = { hello: "clean", risky: "suspicious", pending: "pending" }
+      for (const [q, word] of Object.entries(said)) assert.deepEqual(await verdict(q), [word])
+      u.registry.fail({ path: "/api/v1/skills/-/security-verdicts", status: 500, times: 9 })
+      for (const q of Object.keys(said)) assert.deepEqual(await verdict(q), [null])
+    },
+  )
+
   withRegistry("search finds skills, and says which are installed", async (u) => {
     await u.install("twin", { owner: "beta" })
     const found = await u.skills.search(u.user, "twin", NO_SIGNAL)

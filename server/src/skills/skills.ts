@@ -84,6 +84,8 @@ export interface Skills {
   sweep(signal: AbortSignal): Promise<void>
 }
 
+type Found = Omit<RegistrySkill, "installed">
+
 /** Where a user's skills are in every sandbox of theirs. */
 const SANDBOX_TARGET = "/skills"
 const DUE_MS = 20 * 60 * 60 * 1000
@@ -107,6 +109,19 @@ export function createSkills(options: SkillsOptions): Skills {
     skill: viewOf(row, await surroundings(user.id, null), row.info.provenance?.latestVersion ?? null),
     created,
   })
+  /** With the verdicts on those versions, where the registry's search says none. Without them a search is still one. */
+  const judged = async (found: readonly Found[], deadline: AbortSignal): Promise<readonly Found[]> => {
+    const pins = found.flatMap(({ owner, slug, version, verdict }) =>
+      owner === null || version === null || verdict !== null ? [] : [{ owner: owner.toLowerCase(), slug, version }],
+    )
+    if (pins.length === 0) return found
+    const verdicts = await registry.verdicts(pins, deadline).catch(() => [])
+    const known = new Map(pins.map((pin, i) => [latestKey(pin), verdicts[i]?.status]))
+    return found.map((one) => {
+      const status = one.owner === null ? undefined : known.get(latestKey({ ...one, owner: one.owner.toLowerCase() }))
+      return status === undefined || status === "unknown" || status === "not_found" ? one : { ...one, verdict: status }
+    })
+  }
   /** Users whose folder is known to match their rows, so that no sandbox opens on what a crash left. */
   const settled = new Map<string, Promise<void>>()
   const settleOnce = (userId: string): Promise<void> => {
@@ -168,7 +183,8 @@ export function createSkills(options: SkillsOptions): Skills {
       keeper.remove(user, id, { action: "skills.delete", target: `skill:${user.name}/${id}` }, origin),
 
     async search(user, q, signal) {
-      const found = await registry.search(q, registry.deadline(signal))
+      const deadline = registry.deadline(signal)
+      const found = await judged(await registry.search(q, deadline), deadline)
       const rows = await store.all(user.id)
       const owners = new Map(rows.map(({ slug, info }) => [slug, info.provenance?.owner]))
       return found.map((skill) => ({
