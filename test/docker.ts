@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url"
 import { imageSuite, withImageRoot } from "../scripts/image-root.ts"
 import { createEngine } from "../server/src/sandboxes/drivers/docker/engine.ts"
 import { hasImage, importImage } from "../server/src/sandboxes/drivers/docker/image.ts"
-import { withOwnNetwork } from "../server/src/sandboxes/own-network.ts"
+import { withOwnNetwork } from "../server/src/sandboxes/egress/own-network.ts"
 import { until } from "./until.ts"
 
 /**

@@ -1,10 +1,10 @@
 import { after, test } from "node:test"
 import { fileURLToPath } from "node:url"
 import { dockerObstacle, testDocker } from "../../../test/docker.ts"
-import { runInNetworkOf } from "./own-network.ts"
+import { runInNetworkOf } from "./egress/own-network.ts"
 
 const obstacle = dockerObstacle()
-const file = fileURLToPath(new URL("./egress.test.ts", import.meta.url))
+const file = fileURLToPath(new URL("./egress/egress.test.ts", import.meta.url))
 
 test("a container's way outwards is held as bubblewrap's is", obstacle === null ? {} : { skip: obstacle }, async () => {
   const docker = await testDocker()

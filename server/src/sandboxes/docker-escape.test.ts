@@ -2,9 +2,9 @@ import assert from "node:assert/strict"
 import { after, test } from "node:test"
 import { dockerObstacle, testDocker } from "../../../test/docker.ts"
 import { dockerWith } from "./docker-ground.ts"
+import { inOwnNetwork, runInNetworkOf } from "./egress/own-network.ts"
 import { escapesOf, onGround } from "./escape-ground.ts"
 import { BOUNDARIES, type Boundary, ESCAPES } from "./escapes.ts"
-import { inOwnNetwork, runInNetworkOf } from "./own-network.ts"
 
 /** With TEST_LONG every way is tried against every missing boundary of its own, and the table is printed. */
 const whole = Boolean(process.env.TEST_LONG)

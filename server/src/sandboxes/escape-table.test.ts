@@ -1,8 +1,8 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
+import { inOwnNetwork, runInOwnNetwork } from "./egress/own-network.ts"
 import { bubblewrapWith, escapesOf, onGround, REMOVED } from "./escape-ground.ts"
 import { BOUNDARIES } from "./escapes.ts"
-import { inOwnNetwork, runInOwnNetwork } from "./own-network.ts"
 
 /** With TEST_LONG every way is tried against every missing boundary of its own, and the table is printed. */
 const whole = Boolean(process.env.TEST_LONG)

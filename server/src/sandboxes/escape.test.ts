@@ -1,8 +1,8 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
+import { inOwnNetwork, runInOwnNetwork } from "./egress/own-network.ts"
 import { bubblewrapWith, onGround } from "./escape-ground.ts"
 import { ESCAPES } from "./escapes.ts"
-import { inOwnNetwork, runInOwnNetwork } from "./own-network.ts"
 
 if (!inOwnNetwork)
   test("ways out of the sandbox, in a network of the test's own", () => runInOwnNetwork(import.meta.filename))

@@ -6,9 +6,9 @@ import type { z } from "zod"
 import { createGathered } from "../lib/gather.ts"
 import { HandsError } from "../runtime/hands.ts"
 import type { GuestStream } from "./driver.ts"
+import { acceptTunnels } from "./egress/tunnels.ts"
 import * as answers from "./guest-answers.ts"
 import { openGuestLink } from "./guest-link.ts"
-import { acceptTunnels } from "./tunnels.ts"
 
 const HELLO_MS = 30_000
 /** A cancelled call is answered by then, or the guest is given up. */

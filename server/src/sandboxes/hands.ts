@@ -2,7 +2,7 @@ import { DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS } from "@autonomis/guest/protocol.ts
 import type { Redactor } from "../lib/redact.ts"
 import { type ExecRequest, type ExecResult, type Hands, HandsError, type HandsFile } from "../runtime/hands.ts"
 import type { LimitHits, SandboxSpec } from "./driver.ts"
-import type { Refusals } from "./egress-journal.ts"
+import type { Refusals } from "./egress/journal.ts"
 import type { FairGate } from "./fair-gate.ts"
 import type { ExecAnswer } from "./guest-answers.ts"
 import { MAX_READ_BYTES } from "./guest-client.ts"

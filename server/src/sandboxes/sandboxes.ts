@@ -9,14 +9,14 @@ import { bubblewrapInstalled, createBubblewrapDriver } from "./drivers/bubblewra
 import { createDockerDriver } from "./drivers/docker/docker.ts"
 import { createFakeDriver } from "./drivers/fake/fake.ts"
 import { createNoneDriver } from "./drivers/none/none.ts"
-import { createEgress, type EgressOptions } from "./egress.ts"
-import type { EgressCounts } from "./egress-journal.ts"
+import { createEgress, type EgressOptions } from "./egress/egress.ts"
+import type { EgressCounts } from "./egress/journal.ts"
 import { createFairGate } from "./fair-gate.ts"
 import { createHands, DISK_LOW, type HandsOptions } from "./hands.ts"
 import { createPool } from "./pool.ts"
 import { removeFolder } from "./tree.ts"
 
-export type { EgressRecord } from "./egress-journal.ts"
+export type { EgressRecord } from "./egress/journal.ts"
 export type { AgentSecrets, HandsOptions } from "./hands.ts"
 
 export type SandboxKind = "bubblewrap" | "docker" | "none" | "fake"

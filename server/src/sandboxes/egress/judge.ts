@@ -1,7 +1,7 @@
 import { isIP } from "node:net"
-import { canonicalAddress, type Lookup, lookupByDns } from "../lib/address.ts"
-import { AppError } from "../lib/errors.ts"
-import type { EgressPolicy } from "./driver.ts"
+import { canonicalAddress, type Lookup, lookupByDns } from "../../lib/address.ts"
+import { AppError } from "../../lib/errors.ts"
+import type { EgressPolicy } from "../driver.ts"
 
 /** What every list must let through. Errors: `forbidden`, with why. */
 export function requireAllowed(name: string, policies: readonly EgressPolicy[] | null): void {

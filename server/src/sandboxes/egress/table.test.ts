@@ -3,12 +3,12 @@ import { once } from "node:events"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import { test as inAnyNetwork } from "node:test"
-import { silentLogger } from "../lib/log.ts"
-import { createRedactor } from "../lib/redact.ts"
+import { silentLogger } from "../../lib/log.ts"
+import { createRedactor } from "../../lib/redact.ts"
+import { createSandboxes } from "../sandboxes.ts"
+import { anySignal, specOf, temporaryFolder } from "../testing.ts"
 import type { EgressOptions } from "./egress.ts"
 import { inOwnNetwork, runInOwnNetwork } from "./own-network.ts"
-import { createSandboxes } from "./sandboxes.ts"
-import { anySignal, specOf, temporaryFolder } from "./testing.ts"
 
 /** What gets out of a sandbox here must not get out of the test. */
 const test = (name: string, run: () => Promise<void>) => void (inOwnNetwork && inAnyNetwork(name, run))

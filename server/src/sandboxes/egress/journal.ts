@@ -1,6 +1,6 @@
-import { messageOf } from "../lib/errors.ts"
-import type { Logger } from "../lib/log.ts"
-import type { SandboxSpec } from "./driver.ts"
+import { messageOf } from "../../lib/errors.ts"
+import type { Logger } from "../../lib/log.ts"
+import type { SandboxSpec } from "../driver.ts"
 
 /** Whose sandbox it is. */
 export type EgressOwner = Pick<SandboxSpec, "id" | "userId">

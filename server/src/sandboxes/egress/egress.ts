@@ -1,14 +1,14 @@
 import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from "node:http"
 import { type Duplex, pipeline } from "node:stream"
-import { AppError, messageOf } from "../lib/errors.ts"
+import { AppError, messageOf } from "../../lib/errors.ts"
 import {
   createEgressJournal,
   type EgressCounts,
   type EgressOwner,
   type EgressReport,
   type Refusals,
-} from "./egress-journal.ts"
-import { createReach, type ReachOptions } from "./egress-reach.ts"
+} from "./journal.ts"
+import { createReach, type ReachOptions } from "./reach.ts"
 
 export interface EgressOptions extends ReachOptions {
   /** Told once a second what went where; the log unless told. */

@@ -1,10 +1,10 @@
 import { connect, type Socket } from "node:net"
-import { canonicalAddress, isPublicAddress, type Lookup, resolvePublic } from "../lib/address.ts"
-import { AppError, messageOf } from "../lib/errors.ts"
-import type { Logger } from "../lib/log.ts"
-import type { EgressPolicy } from "./driver.ts"
-import type { EgressJournal, EgressOwner } from "./egress-journal.ts"
-import { ownNames, requireAllowed } from "./egress-judge.ts"
+import { canonicalAddress, isPublicAddress, type Lookup, resolvePublic } from "../../lib/address.ts"
+import { AppError, messageOf } from "../../lib/errors.ts"
+import type { Logger } from "../../lib/log.ts"
+import type { EgressPolicy } from "../driver.ts"
+import type { EgressJournal, EgressOwner } from "./journal.ts"
+import { ownNames, requireAllowed } from "./judge.ts"
 
 export interface ReachOptions {
   log: Logger

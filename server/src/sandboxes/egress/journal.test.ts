@@ -1,7 +1,7 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
-import { silentLogger } from "../lib/log.ts"
-import { createEgressJournal, type EgressRecord } from "./egress-journal.ts"
+import { silentLogger } from "../../lib/log.ts"
+import { createEgressJournal, type EgressRecord } from "./journal.ts"
 
 test("a flood of destinations is a few records, in which nothing is lost", async () => {
   const reports: EgressRecord[][] = []

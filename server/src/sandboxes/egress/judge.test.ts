@@ -1,6 +1,6 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
-import { ownNames } from "./egress-judge.ts"
+import { ownNames } from "./judge.ts"
 
 test("an own name that does not resolve is asked for again soon, one that does once a minute", async () => {
   let nowMs = 0
