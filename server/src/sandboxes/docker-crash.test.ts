@@ -1,6 +1,4 @@
 import assert from "node:assert/strict"
-import { spawn } from "node:child_process"
-import { once } from "node:events"
 import { readdir, readFile } from "node:fs/promises"
 import { after, test } from "node:test"
 import { dockerObstacle, type TestDocker, testDocker } from "../../../test/docker.ts"
@@ -11,7 +9,7 @@ import { createDockerDriver } from "./drivers/docker/docker.ts"
 import { createEngine } from "./drivers/docker/engine.ts"
 import { connectGuest } from "./guest-client.ts"
 import { createSandboxes } from "./sandboxes.ts"
-import { anySignal, run, specOf, temporaryFolder, until } from "./testing.ts"
+import { anySignal, crashedServer, run, specOf, temporaryFolder, until } from "./testing.ts"
 
 const obstacle = dockerObstacle()
 const withDaemon = obstacle === null ? {} : { skip: obstacle }
@@ -25,26 +23,14 @@ after(async () => (await shared)?.[Symbol.asyncDispose]())
 /** A server with these sandboxes open and a process in the background of each, killed with -9. */
 async function crash(dataDir: string, specs: SandboxSpec[]): Promise<void> {
   const { socket } = await daemon()
-  const script = `
-    import { createDockerDriver } from ${JSON.stringify(import.meta.resolve("./drivers/docker/docker.ts"))}
-    import { connectGuest } from ${JSON.stringify(import.meta.resolve("./guest-client.ts"))}
-    import { run } from ${JSON.stringify(import.meta.resolve("./testing.ts"))}
-    const log = { debug() {}, info() {}, warn() {}, error() {} }
-    const driver = createDockerDriver({ dataDir: ${JSON.stringify(dataDir)}, log, socket: ${JSON.stringify(socket)} })
-    for (const spec of ${JSON.stringify(specs)}) {
-      const client = await connectGuest(await driver.open(spec, AbortSignal.timeout(60000)))
-      await run(client, "setsid sleep 91.1 & echo kept > /tmp/kept")
+  await crashedServer(
+    "docker",
+    { dataDir, socket },
+    specs,
+    `await run(client, "setsid sleep 91.1 & echo kept > /tmp/kept")
       run(client, "sleep 92.2").catch(() => {})
-      while (!(await run(client, "ps -eo args")).text.includes("sleep 92.2\\n"));
-    }
-    console.log("ready")
-    setInterval(() => {}, 1000)`
-  const server = spawn(process.execPath, ["--input-type=module", "-e", script], {
-    stdio: ["ignore", "pipe", "inherit"],
-  })
-  await once(server.stdout, "data")
-  server.kill("SIGKILL")
-  await once(server, "close")
+      while (!(await run(client, "ps -eo args")).text.includes("sleep 92.2\\n"));`,
+  )
 }
 
 const ids = async (driver: { list(signal: AbortSignal): Promise<{ id: string }[]> }) =>

@@ -7,7 +7,7 @@ import { silentLogger } from "../lib/log.ts"
 import type { SandboxSpec } from "./driver.ts"
 import { createBubblewrapDriver } from "./drivers/bubblewrap/bubblewrap.ts"
 import { connectGuest } from "./guest-client.ts"
-import { anySignal, run, specOf, temporaryFolder, until } from "./testing.ts"
+import { anySignal, crashedServer, run, specOf, temporaryFolder, until } from "./testing.ts"
 
 /** What a sandbox could leave behind on the host. */
 async function traces(dataDir: string, hostUids: number[]) {
@@ -20,7 +20,7 @@ async function traces(dataDir: string, hostUids: number[]) {
     if (hostUids.includes(Number(/^Uid:\s+(\d+)/m.exec(status)?.[1]))) processes++
   }
   const trees = await readdir("/sys/fs/cgroup", { recursive: true }).catch((): string[] => [])
-  const groups = trees.filter((name) => name.includes(`${ours}/agt_test`) && /\.\d+$/.test(name)).length
+  const groups = trees.filter((name) => new RegExp(`autonomis-${ours}\\.[\\d.]+/agt_test[^/]*$`).test(name)).length
   return { mounts, descriptors, processes, groups, loops: loopsOf(dataDir) }
 }
 
@@ -85,27 +85,12 @@ test(`${rounds} openings and closings leave no process, mount, loop device, cont
 test("a server killed with -9 takes its sandboxes with it, and the next one finds nothing in its way", async () => {
   await using folder = await temporaryFolder()
   const spec = specOf()
-  const { spawn } = await import("node:child_process")
-  const { once } = await import("node:events")
-  const script = `
-    import { createBubblewrapDriver } from ${JSON.stringify(import.meta.resolve("./drivers/bubblewrap/bubblewrap.ts"))}
-    import { connectGuest } from ${JSON.stringify(import.meta.resolve("./guest-client.ts"))}
-    import { run } from ${JSON.stringify(import.meta.resolve("./testing.ts"))}
-    const log = { debug() {}, info() {}, warn() {}, error() {} }
-    const driver = createBubblewrapDriver({ dataDir: ${JSON.stringify(folder.path)}, log })
-    const client = await connectGuest(await driver.open(${JSON.stringify(spec)}, AbortSignal.timeout(60000)))
-    await run(client, "setsid sleep 81 & sleep 81 & echo up")
-    console.log("ready")
-    setInterval(() => {}, 1000)`
-  const server = spawn(process.execPath, ["--input-type=module", "-e", script], {
-    stdio: ["ignore", "pipe", "inherit"],
-  })
-  await once(server.stdout, "data")
-  server.kill("SIGKILL")
-  await once(server, "close")
+  const background = 'await run(client, "setsid sleep 81 & sleep 81 & echo up")'
+  await crashedServer("bubblewrap", { dataDir: folder.path }, [spec], background)
+  const left = (await traces(folder.path, [])).groups
   await until("its sandboxes are gone", async () => (await traces(folder.path, [spec.hostUid])).processes === 0)
   await using driver = createBubblewrapDriver({ dataDir: folder.path, log: silentLogger })
   const client = await connectGuest(await driver.open(spec, anySignal()))
   assert.equal((await run(client, "pgrep -c sleep")).text, "0\n")
-  assert.ok((await traces(folder.path, [])).groups <= 3, "only the one that is open")
+  assert.equal((await traces(folder.path, [])).groups, left, "those of the one that is open, no others")
 })

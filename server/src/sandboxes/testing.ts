@@ -1,4 +1,6 @@
 import assert from "node:assert/strict"
+import { spawn } from "node:child_process"
+import { once } from "node:events"
 import { mkdtemp } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -62,4 +64,35 @@ export async function run(
   )
   const bytes = Buffer.concat(chunks)
   return { ...answer, bytes, text: bytes.toString() }
+}
+
+/**
+ * A server in a process of its own, killed with -9 while a sandbox of each spec is open and has run `each` (source that
+ * has `client` and `run`).
+ */
+export async function crashedServer(
+  kind: "bubblewrap" | "docker",
+  options: { dataDir: string; socket?: string },
+  specs: readonly SandboxSpec[],
+  each: string,
+): Promise<void> {
+  const factory = { bubblewrap: "createBubblewrapDriver", docker: "createDockerDriver" }[kind]
+  const script = `
+    import { ${factory} } from ${JSON.stringify(import.meta.resolve(`./drivers/${kind}/${kind}.ts`))}
+    import { connectGuest } from ${JSON.stringify(import.meta.resolve("./guest-client.ts"))}
+    import { run } from ${JSON.stringify(import.meta.url)}
+    const log = { debug() {}, info() {}, warn() {}, error() {} }
+    const driver = ${factory}({ ...${JSON.stringify(options)}, log })
+    for (const spec of ${JSON.stringify(specs)}) {
+      const client = await connectGuest(await driver.open(spec, AbortSignal.timeout(60000)))
+      ${each}
+    }
+    console.log("ready")
+    setInterval(() => {}, 1000)`
+  const server = spawn(process.execPath, ["--input-type=module", "-e", script], {
+    stdio: ["ignore", "pipe", "inherit"],
+  })
+  await once(server.stdout, "data")
+  server.kill("SIGKILL")
+  await once(server, "close")
 }
