@@ -173,6 +173,8 @@ export const t = {
     addKey: "Add your model key",
     answering: "The agent is answering",
     reconnecting: "Connection lost. The agent keeps working; reconnecting…",
+    notTaken:
+      "The server cannot take your message at the moment: it is away, restarting or paused. Trying again until it can…",
     thinking: "Thinking",
     thinkingNow: "Thinking…",
     summary: "Summary of the earlier conversation",

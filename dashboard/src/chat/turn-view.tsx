@@ -95,7 +95,7 @@ function Waiting({ live }: { live: Live }) {
   if (live.connection === "lost")
     return (
       <Text size="sm" c="dimmed" role="status" className="at-waiting">
-        <Icon name="warning" size={15} /> {t.chat.reconnecting}
+        <Icon name="warning" size={15} /> {live.answer.runId === null ? t.chat.notTaken : t.chat.reconnecting}
       </Text>
     )
   return (
