@@ -23,6 +23,7 @@ import { buildServer } from "./http/server.ts"
 import { closeAllSse } from "./http/sse.ts"
 import { createKeys } from "./keys/keys.ts"
 import type { Clock } from "./lib/clock.ts"
+import { withDeadline } from "./lib/deadline.ts"
 import { ids } from "./lib/ids.ts"
 import type { Logger } from "./lib/log.ts"
 import { createVeil } from "./lib/veil.ts"
@@ -294,6 +295,8 @@ export async function createApp(options: AppOptions): Promise<App> {
       await idempotency[Symbol.asyncDispose]()
       await pause[Symbol.asyncDispose]()
       await runtime[Symbol.asyncDispose]()
+      // With the runtime end runs that would not let go: their ends are still stored.
+      await withDeadline(chat.idle(), CLOSE_MS).catch(() => {})
       await agents[Symbol.asyncDispose]()
       await skills[Symbol.asyncDispose]()
       await purge[Symbol.asyncDispose]()

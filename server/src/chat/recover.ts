@@ -1,4 +1,5 @@
 import { setTimeout as pause } from "node:timers/promises"
+import { every } from "../lib/every.ts"
 import type { LiveRun } from "./live-run.ts"
 import type { ChatParts } from "./parts.ts"
 import type { RunError } from "./rows.ts"
@@ -24,21 +25,9 @@ export interface Recovery extends AsyncDisposable {
  */
 export function createRecovery(parts: ChatParts, server: string, live: ReadonlyMap<string, LiveRun>): Recovery {
   const { db, clock, log, runs, budgets, owner } = parts
-  const timers: NodeJS.Timeout[] = []
-  const every = (ms: number, what: string, work: () => Promise<void>) => {
-    let busy = false
-    timers.push(
-      setInterval(() => {
-        if (busy) return
-        busy = true
-        work()
-          .catch((error: unknown) => log.warn(`${what} failed`, { error }))
-          .finally(() => {
-            busy = false
-          })
-      }, ms).unref(),
-    )
-  }
+  const tasks = new AsyncDisposableStack()
+  const often = (ms: number, what: string, work: (signal: AbortSignal) => Promise<void>) =>
+    tasks.use(every(ms, work, (error) => log.warn(`${what} failed`, { error })))
 
   async function end(filter: (run: { owner: string; lease_until: number; id: string }) => boolean): Promise<void> {
     for (const run of await runs.unfinished({})) {
@@ -49,12 +38,12 @@ export function createRecovery(parts: ChatParts, server: string, live: ReadonlyM
   }
 
   /** A run whose end could not be written (the database was away) must not stay open for ever. */
-  async function endForgotten(): Promise<void> {
+  async function endForgotten(signal: AbortSignal): Promise<void> {
     const mine = await runs.unfinished({ owner })
     const forgotten = mine.filter((run) => !live.has(run.id))
     if (forgotten.length === 0) return
     // One that has only just been inserted is not in the map yet.
-    await pause(RENEW_MS, undefined, { ref: false })
+    await pause(RENEW_MS, undefined, { ref: false, signal })
     for (const run of forgotten) {
       if (live.has(run.id)) continue
       await runs.takeAndEnd(run, "failed", { error: "internal server error", code: "internal" }, clock.now())
@@ -86,11 +75,11 @@ export function createRecovery(parts: ChatParts, server: string, live: ReadonlyM
     return budgets.bookLost({ withoutRun: (_owner, since) => since < oldest })
   }
 
-  every(RENEW_MS, "looking for forgotten runs", endForgotten)
+  often(RENEW_MS, "looking for forgotten runs", endForgotten)
   if (db.dialect === "postgres") {
-    every(RENEW_MS, "renewing the leases of runs", renew)
-    every(LOOK_MS, "looking after runs", heedOthers)
-    every(FORGOTTEN_EVERY_MS, "looking for forgotten calls", bookForgotten)
+    often(RENEW_MS, "renewing the leases of runs", renew)
+    often(LOOK_MS, "looking after runs", heedOthers)
+    often(FORGOTTEN_EVERY_MS, "looking for forgotten calls", bookForgotten)
   }
 
   return {
@@ -103,7 +92,7 @@ export function createRecovery(parts: ChatParts, server: string, live: ReadonlyM
       await budgets.bookLost({ withoutRun: (other, since) => isGone(other) || since < oldest })
     },
     async [Symbol.asyncDispose]() {
-      for (const timer of timers) clearInterval(timer)
+      await tasks.disposeAsync()
     },
   }
 }

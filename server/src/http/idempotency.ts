@@ -2,6 +2,7 @@ import { createHash } from "node:crypto"
 import type { Database, Step } from "../db/database.ts"
 import type { Clock } from "../lib/clock.ts"
 import { AppError } from "../lib/errors.ts"
+import { every } from "../lib/every.ts"
 import type { Logger } from "../lib/log.ts"
 import { seal, unseal } from "../lib/seal.ts"
 import type { Principal } from "./endpoint.ts"
@@ -95,11 +96,9 @@ export function createIdempotency({ db, clock, log, sealKey, bootId }: Idempoten
     }
   }
 
-  const inBackground = (what: string, work: () => Promise<void>) => () => {
-    work().catch((error: unknown) => log.warn(`${what} failed`, { error }))
-  }
-  const renewTimer = setInterval(inBackground("renewing idempotency keys", renew), RENEW_MS).unref()
-  const eraseTimer = setInterval(inBackground("erasing idempotency keys", erase), ERASE_EVERY_MS).unref()
+  const failed = (what: string) => (error: unknown) => log.warn(`${what} failed`, { error })
+  const renewing = every(RENEW_MS, renew, failed("renewing idempotency keys"))
+  const erasing = every(ERASE_EVERY_MS, erase, failed("erasing idempotency keys"))
 
   function first(id: string): FirstTime {
     underWay.add(id)
@@ -186,8 +185,8 @@ export function createIdempotency({ db, clock, log, sealKey, bootId }: Idempoten
     },
     erase,
     async [Symbol.asyncDispose]() {
-      clearInterval(renewTimer)
-      clearInterval(eraseTimer)
+      await renewing[Symbol.asyncDispose]()
+      await erasing[Symbol.asyncDispose]()
     },
   }
 }

@@ -3,6 +3,7 @@ import type { KeyKind } from "../db/schema.ts"
 import type { Principal } from "../http/endpoint.ts"
 import { type Awaitable, whenThere } from "../lib/awaitable.ts"
 import type { Clock } from "../lib/clock.ts"
+import { every } from "../lib/every.ts"
 import type { Logger } from "../lib/log.ts"
 import { remember } from "../lib/remember.ts"
 import type { PlanTable } from "../plans/plans.ts"
@@ -120,10 +121,13 @@ export function createKeys({ db, clock, plans, log, heard }: KeysOptions): Keys 
       impersonatedBy: row.impersonated_by,
     }),
   )
-  const sweeper = setInterval(() => {
-    db.batch(store.sweep(clock.now())).catch((error) => log.error("ended keys could not be removed", { error }))
-  }, SWEEP_MS)
-  sweeper.unref()
+  const sweeper = every(
+    SWEEP_MS,
+    async () => {
+      await db.batch(store.sweep(clock.now()))
+    },
+    (error) => log.error("ended keys could not be removed", { error }),
+  )
 
   const keys: Keys = {
     authenticate(key, at = "api") {
@@ -171,7 +175,7 @@ export function createKeys({ db, clock, plans, log, heard }: KeysOptions): Keys 
       return rows.slice(0, steps.length) as BatchRows<typeof steps>
     },
     async [Symbol.asyncDispose]() {
-      clearInterval(sweeper)
+      await sweeper[Symbol.asyncDispose]()
       await notices[Symbol.asyncDispose]()
       await watch[Symbol.asyncDispose]()
     },

@@ -1,6 +1,7 @@
 import type { LogEntry } from "@autonomis/contract/usage.ts"
 import type { Database } from "../db/database.ts"
 import type { Clock } from "../lib/clock.ts"
+import { every } from "../lib/every.ts"
 import type { Logger } from "../lib/log.ts"
 import { oneLine } from "./escape.ts"
 import {
@@ -82,9 +83,7 @@ export function createLogs(options: LogsOptions): Logs {
   /** Bytes stored since an account was last looked at. A new one is looked at with its first lines. */
   const stored = new Map<string | null, number>()
   const expire = () => deleteBefore(db, clock.now() - keptMs)
-  const expiry = setInterval(() => {
-    expire().catch((error: unknown) => log?.error("old log lines could not be deleted", { error }))
-  }, EXPIRE_EVERY_MS).unref()
+  const expiry = every(EXPIRE_EVERY_MS, expire, (error) => log?.error("old log lines could not be deleted", { error }))
 
   function write(line: LogLine): void {
     if (closed) return
@@ -183,7 +182,7 @@ export function createLogs(options: LogsOptions): Logs {
     expire,
     async [Symbol.asyncDispose]() {
       closed = true
-      clearInterval(expiry)
+      await expiry[Symbol.asyncDispose]()
       await flush()
     },
   }

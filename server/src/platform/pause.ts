@@ -2,6 +2,7 @@ import { auditStep } from "../audit/audit.ts"
 import type { Database } from "../db/database.ts"
 import type { Origin } from "../http/endpoint.ts"
 import type { Clock } from "../lib/clock.ts"
+import { every } from "../lib/every.ts"
 import type { Logger } from "../lib/log.ts"
 
 /** Whether new runs are taken, for every server on the same database and over restarts. */
@@ -23,12 +24,10 @@ export function createPause({ db, clock, log }: { db: Database; clock: Clock; lo
     paused = row?.value === "true"
   }
   // Only there can another server have changed it.
-  const timer =
+  const looks =
     db.dialect === "postgres"
-      ? setInterval(() => {
-          load().catch((error: unknown) => log.warn("could not look whether the platform is paused", { error }))
-        }, LOOK_EVERY_MS).unref()
-      : undefined
+      ? every(LOOK_EVERY_MS, load, (error) => log.warn("could not look whether the platform is paused", { error }))
+      : null
   return {
     paused: () => paused,
     load,
@@ -42,7 +41,7 @@ export function createPause({ db, clock, log }: { db: Database; clock: Clock; lo
       paused = value
     },
     async [Symbol.asyncDispose]() {
-      clearInterval(timer)
+      await looks?.[Symbol.asyncDispose]()
     },
   }
 }
