@@ -87,6 +87,12 @@ export async function seed(server: TestServer): Promise<{ user: string; key: str
     session: "chart",
     messages: [{ role: "user", content: question }],
   })
+  const figures = barsPng([0.42, 0.8, 0.58, 0.7], [18, 148, 110])
+  await expect(server, 201, "PUT", `${files}/figures/south.png`, figures)
+  await expect(server, 200, "POST", "/users/ada/agents/manager/chat", {
+    session: "chart",
+    messages: [{ role: "user", content: 'And this one?\n/tool read {"path":"figures/south.png"}' }],
+  })
   await expect(server, 200, "POST", "/users/ada/agents/manager/chat", {
     session: "hello",
     messages: [{ role: "user", content: "What can you do for me?" }],
