@@ -102,6 +102,16 @@ export function filesContract(withGuest: (use: (tools: Tools) => Promise<void>) 
       assert.equal((await get(files, "real/file")).text, "inner")
     }))
 
+  test("files: a write to one of two hard links leaves the other as it was; removing one leaves the other", () =>
+    withFiles(async (files, client) => {
+      await run(client, "echo -n one > first; ln first second")
+      await put(files, "second", "two")
+      assert.deepEqual([(await get(files, "first")).text, (await get(files, "second")).text], ["one", "two"])
+      await run(client, "ln first third")
+      await files.remove("third", { recursive: false }, anySignal())
+      assert.equal((await get(files, "first")).text, "one")
+    }))
+
   test("files: bad paths, folders for files, files for folders", () =>
     withFiles(async (files) => {
       await put(files, "folder/file", "x")

@@ -20,7 +20,9 @@ async function traces(dataDir: string, hostUids: number[]) {
     if (hostUids.includes(Number(/^Uid:\s+(\d+)/m.exec(status)?.[1]))) processes++
   }
   const trees = await readdir("/sys/fs/cgroup", { recursive: true }).catch((): string[] => [])
-  const groups = trees.filter((name) => new RegExp(`autonomis-${ours}\\.[\\d.]+/agt_test[^/]*$`).test(name)).length
+  const groups = trees.filter((name) =>
+    new RegExp(`autonomis-${ours}\\.[\\d.]+/usr_test1/agt_test[^/]*$`).test(name),
+  ).length
   return { mounts, descriptors, processes, groups, loops: loopsOf(dataDir) }
 }
 

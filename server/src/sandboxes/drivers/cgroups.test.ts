@@ -2,7 +2,7 @@ import assert from "node:assert/strict"
 import { spawn } from "node:child_process"
 import { randomBytes } from "node:crypto"
 import { once } from "node:events"
-import { existsSync, globSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { closeSync, existsSync, globSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { test } from "node:test"
 import { temporaryFolder, until } from "../testing.ts"
@@ -10,6 +10,7 @@ import { type Cgroup2Double, cgroup2Double, GONE } from "./cgroup2-double.ts"
 import { identityOf, openCgroups } from "./cgroups.ts"
 
 const LIMITS = { memoryBytes: 1000, cpus: 0.5, pids: 7, storageBytes: null }
+const specOf = (id: string, userId = "usr_1") => ({ id, userId, limits: LIMITS })
 const SERVER = "1.101.7"
 const OURS = `autonomis-ours.${SERVER}`
 const SERVICE = "system.slice/autonomis.service"
@@ -48,9 +49,9 @@ test("version 2: our own processes move to a leaf, and each sandbox gets a group
     const groups = openCgroups({ name: "autonomis-ours", server: SERVER, root, own: `0::/${SERVICE}\n` })
     assert.deepEqual([groups?.version, groups?.holds], ["v2", ["cpu limit", "memory limit", "process limit"]])
     assert.deepEqual(processes(`${SERVICE}/autonomis-server`), ["101", "102"])
-    const group = groups?.create("agt_1", LIMITS)
-    const [name = ""] = readdirSync(join(root, SERVICE, OURS)).filter((entry) => entry.startsWith("agt_1."))
-    const at = `${SERVICE}/${OURS}/${name}`
+    const group = groups?.create(specOf("agt_1"))
+    const [name = ""] = readdirSync(join(root, SERVICE, OURS, "usr_1")).filter((entry) => entry.startsWith("agt_1."))
+    const at = `${SERVICE}/${OURS}/usr_1/${name}`
     const files = ["memory.max", "memory.swap.max", "pids.max", "cpu.max"]
     assert.deepEqual(
       files.map((file) => text(`${at}/${file}`)),
@@ -73,7 +74,7 @@ test("version 2: opened again, it stays where it is; what an earlier server left
   withDouble(async ({ root, processes, start, delegate }) => {
     delegate(SERVICE, ["memory", "pids"])
     start(SERVICE, "101")
-    openCgroups({ name: "autonomis-ours", server: "1.99.3", root, own: `0::/${SERVICE}\n` })?.create("agt_old", LIMITS)
+    openCgroups({ name: "autonomis-ours", server: "1.99.3", root, own: `0::/${SERVICE}\n` })?.create(specOf("agt_old"))
     const again = openCgroups({
       name: "autonomis-ours",
       server: SERVER,
@@ -97,9 +98,9 @@ test("version 2: a user's service that was given memory and processes alone limi
     rmSync(join(root, SERVICE, "memory.swap.max"))
     const groups = openCgroups({ name: "autonomis-ours", server: SERVER, root, own: `0::/${SERVICE}\n` })
     assert.deepEqual(groups?.holds, ["memory limit", "process limit"])
-    groups?.create("agt_1", LIMITS)
-    const [name = ""] = readdirSync(join(root, SERVICE, OURS)).filter((entry) => entry.startsWith("agt_1."))
-    assert.equal(text(`${SERVICE}/${OURS}/${name}/pids.max`), "7")
+    groups?.create(specOf("agt_1"))
+    const [name = ""] = readdirSync(join(root, SERVICE, OURS, "usr_1")).filter((entry) => entry.startsWith("agt_1."))
+    assert.equal(text(`${SERVICE}/${OURS}/usr_1/${name}/pids.max`), "7")
   }))
 
 test("version 2: in a container, whose root is an ordinary group, its processes move too", () =>
@@ -132,6 +133,24 @@ test("version 2: without memory to hand on, or with a process that cannot be mov
     assert.equal(openCgroups({ name: "autonomis-ours", server: SERVER, root, own: "0::/other.slice\n" }), null)
   }))
 
+test("a user's sandboxes lie in one group, which goes with the last: users share the processor equally", () =>
+  withDouble(async ({ root, text, delegate }) => {
+    delegate(SERVICE, ["cpu", "memory", "pids"])
+    const groups = openCgroups({ name: "autonomis-ours", server: SERVER, root, own: `0::/${SERVICE}\n` })
+    const two = [groups?.create(specOf("agt_1", "usr_a")), groups?.create(specOf("agt_2", "usr_a"))]
+    groups?.create(specOf("agt_3", "usr_b"))
+    const users = () => readdirSync(join(root, SERVICE, OURS)).filter((name) => name.startsWith("usr_"))
+    assert.deepEqual(users().sort(), ["usr_a", "usr_b"])
+    assert.deepEqual(
+      ["usr_a", "usr_b"].map((user) => text(`${SERVICE}/${OURS}/${user}/cpu.weight`)),
+      ["100", "100"],
+    )
+    await two[0]?.remove()
+    assert.deepEqual(users().sort(), ["usr_a", "usr_b"])
+    await two[1]?.remove()
+    assert.deepEqual(users(), ["usr_b"])
+  }))
+
 test("groups of servers that have ended are swept whoever they were; those of one that runs, or cannot be seen, stay", () =>
   withDouble(async ({ root, delegate }) => {
     delegate(SERVICE, ["memory", "pids"])
@@ -141,15 +160,15 @@ test("groups of servers that have ended are swept whoever they were; those of on
     const elsewhere = `1${running}`
     const reused = running.replace(/\d+$/, "1")
     const open = (name: string, server: string) => openCgroups({ name, server, root, own: `0::/${SERVICE}\n` })
-    for (const server of [running, elsewhere, reused]) open("autonomis-other", server)?.create("agt_1", LIMITS)
+    for (const server of [running, elsewhere, reused]) open("autonomis-other", server)?.create(specOf("agt_1"))
     const ours = open("autonomis-ours", mine)
-    ours?.create("agt_2", LIMITS)
+    ours?.create(specOf("agt_2"))
     const left = () => readdirSync(join(root, SERVICE)).filter((name) => name.startsWith("autonomis-o"))
     await ours?.sweep()
     const stay = [`autonomis-other.${running}`, `autonomis-other.${elsewhere}`, `autonomis-ours.${mine}`]
     assert.deepEqual(left().sort(), stay.sort())
     assert.equal(
-      readdirSync(join(root, SERVICE, `autonomis-ours.${mine}`)).filter((n) => n.startsWith("agt")).length,
+      readdirSync(join(root, SERVICE, `autonomis-ours.${mine}`, "usr_1")).filter((n) => n.startsWith("agt")).length,
       1,
     )
     child.kill("SIGKILL")
@@ -164,7 +183,7 @@ test("what a server killed with -9 left is swept by the next one on this host, a
   if (next === null) return context.skip("no control groups can be made here")
   const [killed, runs] = [name(), name()]
   const script = `import { openCgroups } from ${JSON.stringify(new URL("cgroups.ts", import.meta.url).href)}
-    openCgroups({ name: process.argv[1] }).create("agt_1", ${JSON.stringify(LIMITS)})
+    openCgroups({ name: process.argv[1] }).create(${JSON.stringify(specOf("agt_1"))})
     console.log("made")
     setInterval(() => {}, 1000)`
   const start = async (own: string) => {
@@ -185,3 +204,32 @@ test("what a server killed with -9 left is swept by the next one on this host, a
   assert.equal(left(runs), 0)
   await next[Symbol.asyncDispose]()
 })
+
+test("a user with four busy sandboxes gets no more of a contended processor than another with one", async (context) => {
+  const groups = openCgroups({ name: `autonomis-${randomBytes(6).toString("hex")}` })
+  if (groups === null || !groups.holds.includes("cpu limit")) return context.skip("no processor can be limited here")
+  const wide = { memoryBytes: 64 << 20, cpus: 1, pids: 10, storageBytes: null }
+  const busy = ["usr_a", "usr_a", "usr_a", "usr_a", "usr_b"].map((userId, i) => {
+    const group = groups.create({ id: `agt_${i}`, userId, limits: wide })
+    const fds = group.openProcs()
+    const enter = fds.map((_, n) => `echo 0 >&${n + 3}`).join("; ")
+    const script = `${enter}; exec taskset -c 0 perl -e '1 while 1'`
+    const child = spawn("/bin/sh", ["-c", script], { stdio: ["ignore", "ignore", "inherit", ...fds] })
+    for (const fd of fds) closeSync(fd)
+    return { userId, group, child }
+  })
+  const spent = (user: string) =>
+    busy.reduce((sum, { userId, child }) => (userId === user ? sum + ticksOf(child.pid ?? 0) : sum), 0)
+  await until("enough was spent", () => spent("usr_a") + spent("usr_b") > 200, 60_000)
+  const [a, b] = [spent("usr_a"), spent("usr_b")]
+  for (const { child } of busy) child.kill("SIGKILL")
+  for (const { group } of busy) await group.remove()
+  await groups[Symbol.asyncDispose]()
+  assert.ok(b > 0.5 * a, `a user with one sandbox got ${b}, another with four ${a}`)
+})
+
+/** Of the processor, in hundredths of a second. */
+function ticksOf(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, "latin1")
+  return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[11])
+}

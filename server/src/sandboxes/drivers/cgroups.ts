@@ -18,7 +18,8 @@ export interface Cgroups {
   version: "v1" | "v2"
   /** What they hold here: `memory limit`, `process limit`, `cpu limit`. */
   holds: string[]
-  create(id: string, limits: SandboxSpec["limits"]): Cgroup
+  /** Below a group of the user's: those share the processor equally, however many sandboxes each of them has busy. */
+  create(spec: Pick<SandboxSpec, "id" | "userId" | "limits">): Cgroup
   /**
    * Removes what servers that crashed left: all that had this name before, and any other whose process is gone. What
    * still runs in their groups is killed.
@@ -107,13 +108,14 @@ function openV2(name: string, root: string, membership: string): Cgroups | null 
   } catch {
     return null
   }
-  return make("v2", controllers, [base], ([dir = base], limits) => {
+  const handOn = (dir: string) =>
+    writeFileSync(join(dir, "cgroup.subtree_control"), controllers.map((one) => `+${one}`).join(" "))
+  return make("v2", controllers, [base], handOn, ([dir = base], limits) => {
     put(dir, "memory.max", limits.memoryBytes)
     tryPut(dir, "memory.swap.max", 0)
     if (controllers.includes("pids")) put(dir, "pids.max", limits.pids)
     if (!controllers.includes("cpu")) return
     put(dir, "cpu.max", `${Math.round(limits.cpus * CPU_PERIOD_US)} ${CPU_PERIOD_US}`)
-    put(dir, "cpu.weight", 100)
   })
 }
 
@@ -147,6 +149,7 @@ function openV1(name: string, root: string, membership: string): Cgroups | null 
     "v1",
     controllers,
     found.map(({ base }) => base),
+    () => {},
     (dirs, limits) => {
       const dirOf = (controller: string) => dirs[controllers.indexOf(controller)]
       put(dirOf("memory"), "memory.limit_in_bytes", limits.memoryBytes)
@@ -163,15 +166,21 @@ function make(
   version: Cgroups["version"],
   controllers: string[],
   bases: string[],
+  handOn: (dir: string) => void,
   limit: (dirs: string[], limits: SandboxSpec["limits"]) => void,
 ): Cgroups {
   let made = 0
   return {
     version,
     holds: controllers.flatMap((controller) => HOLDS[controller] ?? []),
-    create(id, limits) {
+    create({ id, userId, limits }) {
+      const parents = bases.map((base) => join(base, userId))
+      for (const parent of parents) {
+        if (!existsSync(parent)) mkdirSync(parent)
+        handOn(parent)
+      }
       // An own one for each opening: the last one may still be emptying.
-      const dirs = bases.map((base) => join(base, `${id}.${process.pid}.${made}`))
+      const dirs = parents.map((parent) => join(parent, `${id}.${process.pid}.${made}`))
       made++
       for (const dir of dirs) mkdirSync(dir)
       limit(dirs, limits)
@@ -182,23 +191,20 @@ function make(
           controllers.flatMap((controller, i) =>
             isInForce(dirs[i] ?? dirs[0], controller) ? (HOLDS[controller] ?? []) : [],
           ),
-        remove: () => removeAll(dirs),
+        async remove() {
+          await removeAll(dirs)
+          for (const parent of parents) if (children(parent).length === 0) removeEmpty(parent)
+        },
       }
     },
     async sweep() {
       for (const base of bases) {
         const left = children(dirname(base)).filter((dir) => isLeft(basename(dir), basename(base)))
-        for (const dir of left) {
-          await removeAll(children(dir))
-          await removeAll([dir])
-        }
+        for (const dir of left) await removeTree(dir)
       }
     },
     async [Symbol.asyncDispose]() {
-      for (const base of bases) {
-        await removeAll(children(base))
-        await removeAll([base])
-      }
+      for (const base of bases) await removeTree(base)
     },
   }
 }
@@ -249,6 +255,19 @@ function isInForce(dir: string | undefined, controller: string): boolean {
 
 function counter(dir: string, file: string, key: string): number {
   return Number(new RegExp(`^${key} (\\d+)$`, "m").exec(read(join(dir, file)) ?? "")?.[1] ?? 0)
+}
+
+async function removeTree(dir: string): Promise<void> {
+  for (const child of children(dir)) await removeTree(child)
+  await removeAll([dir])
+}
+
+function removeEmpty(dir: string): void {
+  try {
+    rmdirSync(dir)
+  } catch {
+    // Another has gone before.
+  }
 }
 
 /** The last process takes a moment to leave; whoever stays is killed. */

@@ -109,7 +109,7 @@ export function createBubblewrapDriver(options: BubblewrapOptions): SandboxDrive
     { system, view, cgroups }: Ground,
     command?: string[],
   ): Started {
-    const group = cgroups?.create(spec.id, spec.limits) ?? null
+    const group = cgroups?.create(spec) ?? null
     const fds = [openSync(system.seccomp, "r"), ...(group?.openProcs() ?? [])]
     try {
       const script = launcher(fds.length - 1, spec.limits.storageBytes, weakened.noUlimits !== true)
