@@ -225,11 +225,15 @@ export function groupsOf(pid: number, root = "/sys/fs/cgroup"): Pick<Cgroup, "hi
   }
 }
 
-const children = (base: string) =>
-  // Gone when another of this name has ended.
-  (existsSync(base) ? readdirSync(base, { withFileTypes: true }) : [])
-    .filter((entry) => entry.isDirectory())
-    .map((entry) => join(base, entry.name))
+function children(base: string): string[] {
+  try {
+    const entries = readdirSync(base, { withFileTypes: true })
+    return entries.filter((entry) => entry.isDirectory()).map((entry) => join(base, entry.name))
+  } catch {
+    // Gone: another of this name has ended, or another server sweeps too.
+    return []
+  }
+}
 
 function hitsOf(dirs: string[]): LimitHits {
   const hits = { memory: 0, pids: 0 }
