@@ -22,11 +22,19 @@ export function receive(body: Readable, sender: Sender, take: (chunk: Buffer) =>
   const onEnd = () => settle(true)
   const onBroken = () => settle(false, brokenOff())
   const arrived = sender.wait((error) => settle(false, error))
+  let isSettled = false
   function settle(ended: boolean, error?: unknown): void {
+    if (isSettled) return
+    isSettled = true
     arrived()
+    // One that has ended tells nothing more, and takes its listeners with it.
+    if (ended) {
+      resolve(true)
+      return
+    }
     body.pause()
     body.off("data", onData).off("end", onEnd).off("error", onBroken).off("close", onBroken)
-    if (error === undefined) resolve(ended)
+    if (error === undefined) resolve(false)
     else reject(error)
   }
   body.on("data", onData).on("end", onEnd).on("error", onBroken).on("close", onBroken)

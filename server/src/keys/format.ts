@@ -1,10 +1,8 @@
 import { hash, timingSafeEqual } from "node:crypto"
 import { crc32 } from "node:zlib"
 import type { KeyKind } from "../db/schema.ts"
-import { chance } from "../lib/chance.ts"
+import { ALPHABET, chanceLetters } from "../lib/chance.ts"
 
-/** Crockford's base 32, lower case: 5 bits a character, none that is taken for another. */
-const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 const BODY_LENGTH = 32
 const CHECK_LENGTH = 7
 
@@ -20,8 +18,7 @@ const FORM = /^(atn_(?:admin|user|agent|gw|cookie|link)_[0-9a-hjkmnp-tv-z]{32})(
 
 /** A fresh key: 160 bits of chance behind the kind's prefix, and a checksum. It is kept nowhere but with its owner. */
 export function newKey(kind: KeyKind): string {
-  let head = PREFIX[kind]
-  for (const byte of chance(BODY_LENGTH)) head += ALPHABET[byte & 31]
+  const head = PREFIX[kind] + chanceLetters(BODY_LENGTH)
   return head + checksum(head)
 }
 

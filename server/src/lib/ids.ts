@@ -1,6 +1,4 @@
-import { chance } from "./chance.ts"
-
-const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+import { ALPHABET, chanceLetters } from "./chance.ts"
 
 /**
  * An opaque id that is never used again: a prefix that names the kind, then 10 characters of time (milliseconds,
@@ -8,9 +6,7 @@ const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
  */
 export function newId(prefix: string, now: number = Date.now()): string {
   if (now !== written.ms) written = { ms: now, text: timeText(now) }
-  const letters = chance(CHANCE)
-  for (let i = 0; i < CHANCE; i++) letters[i] = LETTERS[(letters[i] ?? 0) & 31] ?? 0
-  return `${prefix}_${written.text}${letters.toString("latin1")}`
+  return `${prefix}_${written.text}${chanceLetters(CHANCE)}`
 }
 
 function timeText(ms: number): string {
@@ -20,7 +16,6 @@ function timeText(ms: number): string {
 }
 
 const CHANCE = 16
-const LETTERS = Buffer.from(ALPHABET)
 /** Many ids share a millisecond. */
 let written = { ms: -1, text: "" }
 
