@@ -11,6 +11,7 @@ export const tooLarge = (what = "the body is too large"): AppError => new AppErr
  */
 export function receive(body: Readable, sender: Sender, take: (chunk: Buffer) => boolean): Promise<boolean> {
   const { promise, resolve, reject } = Promise.withResolvers<boolean>()
+  let isSettled = false
   const onData = (chunk: Buffer) => {
     try {
       sender.came(chunk.length)
@@ -20,9 +21,10 @@ export function receive(body: Readable, sender: Sender, take: (chunk: Buffer) =>
     }
   }
   const onEnd = () => settle(true)
-  const onBroken = () => settle(false, brokenOff())
+  const onBroken = () => {
+    if (!isSettled) settle(false, brokenOff())
+  }
   const arrived = sender.wait((error) => settle(false, error))
-  let isSettled = false
   function settle(ended: boolean, error?: unknown): void {
     if (isSettled) return
     isSettled = true
