@@ -38,10 +38,11 @@ export function cgroup2Double(root: string, controllers: string[]): Cgroup2Doubl
     const wanted = value.split(" ").map((one) => one.replace("+", ""))
     if (wanted.some((one) => !words(join(group, "cgroup.controllers")).includes(one))) throw refusal("ENOENT")
     if (group !== root && words(join(group, "cgroup.procs")).length > 0) throw refusal("EBUSY")
-    real.writeFileSync(join(group, "cgroup.subtree_control"), wanted.join(" "))
+    const handedOn = [...new Set([...words(join(group, "cgroup.subtree_control")), ...wanted])].join(" ")
+    real.writeFileSync(join(group, "cgroup.subtree_control"), handedOn)
     for (const entry of fs.readdirSync(group, { withFileTypes: true })) {
       if (!entry.isDirectory()) continue
-      real.writeFileSync(join(group, entry.name, "cgroup.controllers"), wanted.join(" "))
+      real.writeFileSync(join(group, entry.name, "cgroup.controllers"), handedOn)
       addFiles(join(group, entry.name), wanted)
     }
   }
@@ -114,6 +115,7 @@ export const GONE = "4194304"
 
 const FILES: Record<string, Record<string, string>> = {
   memory: { "memory.max": "max", "memory.swap.max": "max", "memory.events": "low 0\nmax 0\noom 0\noom_kill 0\n" },
+  io: { "io.max": "" },
   pids: { "pids.max": "max", "pids.events": "max 0\n" },
   cpu: { "cpu.max": "max 100000", "cpu.weight": "100" },
 }

@@ -70,6 +70,24 @@ test("version 2: our own processes move to a leaf, and each sandbox gets a group
     await until("it is gone", () => !existsSync(join(root, at)))
   }))
 
+test("version 2: a disk is paced for all sandboxes together, where the io controller was handed on", () =>
+  withDouble(async ({ root, text, delegate }) => {
+    delegate(SERVICE, ["memory", "io"])
+    const groups = openCgroups({ name: "autonomis-ours", server: SERVER, root, own: `0::/${SERVICE}\n` })
+    groups?.paceDisk("7:0", 1000)
+    assert.equal(text(`${SERVICE}/${OURS}/io.max`), "7:0 rbps=1000 wbps=1000")
+    groups?.paceDisk("7:0", null)
+    assert.equal(text(`${SERVICE}/${OURS}/io.max`), "7:0 rbps=max wbps=max")
+  }))
+
+test("version 2: without the io controller disks are not paced, and all else holds", () =>
+  withDouble(async ({ root, delegate }) => {
+    delegate(SERVICE, ["memory"])
+    const groups = openCgroups({ name: "autonomis-ours", server: SERVER, root, own: `0::/${SERVICE}\n` })
+    groups?.paceDisk("7:0", 1000)
+    assert.deepEqual(groups?.holds, ["memory limit"])
+  }))
+
 test("version 2: opened again, it stays where it is; what an earlier server left is swept", () =>
   withDouble(async ({ root, processes, start, delegate }) => {
     delegate(SERVICE, ["memory", "pids"])

@@ -21,6 +21,11 @@ export interface Cgroups {
   /** Below a group of the user's: those share the processor equally, however many sandboxes each of them has busy. */
   create(spec: Pick<SandboxSpec, "id" | "userId" | "limits">): Cgroup
   /**
+   * How many bytes a second may be read from and written to a disk that sandboxes alone use (`7:0`); null: any number.
+   * Nothing happens where the kernel or the host gives no means.
+   */
+  paceDisk(device: string, bytesPerSecond: number | null): void
+  /**
    * Removes what servers that crashed left: all that had this name before, and any other whose process is gone. What
    * still runs in their groups is killed.
    */
@@ -95,7 +100,8 @@ function openV2(name: string, root: string, membership: string): Cgroups | null 
   // Where an earlier opening has moved us to.
   const here = join(root, basename(found) === OWN_LEAF ? dirname(found) : found)
   // Those that were handed on to us, which may be fewer than the machine's.
-  const controllers = (read(join(here, "cgroup.controllers")) ?? "").split(/\s+/).filter((one) => one in HOLDS)
+  const given = (read(join(here, "cgroup.controllers")) ?? "").split(/\s+/)
+  const controllers = given.filter((one) => one in HOLDS)
   if (!controllers.includes("memory")) return null
   const base = join(here, name)
   try {
@@ -103,6 +109,7 @@ function openV2(name: string, root: string, membership: string): Cgroups | null 
     if (existsSync(join(here, "cgroup.type"))) moveToLeaf(here)
     const enable = controllers.map((one) => `+${one}`).join(" ")
     writeFileSync(join(here, "cgroup.subtree_control"), enable)
+    if (given.includes("io")) tryPut(here, "cgroup.subtree_control", "+io")
     mkdirSync(base, { recursive: true })
     writeFileSync(join(base, "cgroup.subtree_control"), enable)
   } catch {
@@ -110,7 +117,9 @@ function openV2(name: string, root: string, membership: string): Cgroups | null 
   }
   const handOn = (dir: string) =>
     writeFileSync(join(dir, "cgroup.subtree_control"), controllers.map((one) => `+${one}`).join(" "))
-  return make("v2", controllers, [base], handOn, ([dir = base], limits) => {
+  const paceDisk: Cgroups["paceDisk"] = (device, bytesPerSecond) =>
+    tryPut(base, "io.max", `${device} rbps=${bytesPerSecond ?? "max"} wbps=${bytesPerSecond ?? "max"}`)
+  return make({ version: "v2", controllers, bases: [base], handOn, paceDisk }, ([dir = base], limits) => {
     put(dir, "memory.max", limits.memoryBytes)
     tryPut(dir, "memory.swap.max", 0)
     if (controllers.includes("pids")) put(dir, "pids.max", limits.pids)
@@ -145,33 +154,38 @@ function openV1(name: string, root: string, membership: string): Cgroups | null 
   })
   if (!found.some(({ controller }) => controller === "memory")) return null
   const controllers = found.map(({ controller }) => controller)
-  return make(
-    "v1",
-    controllers,
-    found.map(({ base }) => base),
-    () => {},
-    (dirs, limits) => {
-      const dirOf = (controller: string) => dirs[controllers.indexOf(controller)]
-      put(dirOf("memory"), "memory.limit_in_bytes", limits.memoryBytes)
-      tryPut(dirOf("memory"), "memory.memsw.limit_in_bytes", limits.memoryBytes)
-      if (controllers.includes("pids")) put(dirOf("pids"), "pids.max", limits.pids)
-      if (!controllers.includes("cpu")) return
-      put(dirOf("cpu"), "cpu.cfs_period_us", CPU_PERIOD_US)
-      put(dirOf("cpu"), "cpu.cfs_quota_us", Math.round(limits.cpus * CPU_PERIOD_US))
-    },
-  )
+  const bases = found.map(({ base }) => base)
+  // What the kernel writes later than it was asked to counts as the root's in this version.
+  const paceDisk: Cgroups["paceDisk"] = (device, bytesPerSecond) => {
+    for (const way of ["read", "write"])
+      tryPut(join(root, "blkio"), `blkio.throttle.${way}_bps_device`, `${device} ${bytesPerSecond ?? 0}`)
+  }
+  return make({ version: "v1", controllers, bases, handOn: () => {}, paceDisk }, (dirs, limits) => {
+    const dirOf = (controller: string) => dirs[controllers.indexOf(controller)]
+    put(dirOf("memory"), "memory.limit_in_bytes", limits.memoryBytes)
+    tryPut(dirOf("memory"), "memory.memsw.limit_in_bytes", limits.memoryBytes)
+    if (controllers.includes("pids")) put(dirOf("pids"), "pids.max", limits.pids)
+    if (!controllers.includes("cpu")) return
+    put(dirOf("cpu"), "cpu.cfs_period_us", CPU_PERIOD_US)
+    put(dirOf("cpu"), "cpu.cfs_quota_us", Math.round(limits.cpus * CPU_PERIOD_US))
+  })
+}
+
+interface Tree extends Pick<Cgroups, "version" | "paceDisk"> {
+  controllers: string[]
+  bases: string[]
+  /** Lets the groups below this one have limits of their own. */
+  handOn(group: string): void
 }
 
 function make(
-  version: Cgroups["version"],
-  controllers: string[],
-  bases: string[],
-  handOn: (dir: string) => void,
+  { version, controllers, bases, handOn, paceDisk }: Tree,
   limit: (dirs: string[], limits: SandboxSpec["limits"]) => void,
 ): Cgroups {
   let made = 0
   return {
     version,
+    paceDisk,
     holds: controllers.flatMap((controller) => HOLDS[controller] ?? []),
     create({ id, userId, limits }) {
       const parents = bases.map((base) => join(base, userId))
@@ -307,7 +321,7 @@ function tryPut(dir: string | undefined, file: string, value: string | number): 
   try {
     put(dir, file, value)
   } catch {
-    // Swap is not counted on every kernel.
+    // Not every kernel counts swap or paces disks.
   }
 }
 

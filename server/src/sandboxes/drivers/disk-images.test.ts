@@ -1,7 +1,7 @@
 import assert from "node:assert/strict"
 import { execFileSync, spawn } from "node:child_process"
 import { once } from "node:events"
-import { readFileSync } from "node:fs"
+import { existsSync, readFileSync } from "node:fs"
 import { access, lstat, mkdir, open, readdir, readFile, rm, stat } from "node:fs/promises"
 import { join } from "node:path"
 import { describe, type TestContext, test } from "node:test"
@@ -111,6 +111,22 @@ test("what is written to a user's disk passes the host's page cache by, few and 
       async () => readFileSync(`/sys/block/${name}/queue/nr_requests`, "utf8") === "4\n",
     )
   }))
+
+test("a user's disk is paced while it is mounted, and its device is not afterwards", async (t) => {
+  const paces = "/sys/fs/cgroup/blkio/blkio.throttle.write_bps_device"
+  if (!existsSync(paces)) return t.skip("version 1 of control groups does not hold the disks here")
+  const lines = () => readFileSync(paces, "utf8")
+  let line = ""
+  await withImages(t, async ({ bash, image }) => {
+    const spec = limited()
+    await bash(spec, "true")
+    const loop = () =>
+      execFileSync("/usr/sbin/losetup", ["-nO", "MAJ:MIN", "-j", image(spec.userId)], { encoding: "utf8" })
+    line = `${loop().trim()} ${128 * MIB}\n`
+    await until("it is paced", () => lines().includes(line))
+  })
+  await until("it no longer is", () => !lines().includes(line))
+})
 
 test("and their limit in files", (t) =>
   withImages(t, async ({ bash }) => {

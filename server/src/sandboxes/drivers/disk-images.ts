@@ -57,12 +57,16 @@ export interface DiskImagesOptions {
   make?: boolean
   /** How long one stays mounted that nobody uses. */
   lingerMs?: number | undefined
+  /** Bounds how much is read and written on a device (`7:0`) in a second; null: no longer. */
+  pace?: ((device: string, bytesPerSecond: number | null) => void) | undefined
 }
 
 interface Mounted {
   holders: number
   /** Null: not mounted. */
   sizeBytes: number | null
+  /** While it is paced. */
+  device: string | null
   idle: NodeJS.Timeout | undefined
 }
 
@@ -76,6 +80,11 @@ const SPARE_BYTES = MIB
 /** Of a file system with such blocks. */
 const MAX_BYTES = 15 * 1024 ** 4
 const LINGER_MS = 10_000
+/**
+ * Enough for any package manager. Without a bound one user's writes fill the disk's own cache, and each commit of the
+ * server waits until that is empty.
+ */
+const DISK_BYTES_PER_SECOND = 128 * MIB
 const REQUESTS_IN_FLIGHT = 4
 const REQUEST_KIB = 64
 const OPTIONS = "loop,nodev,nosuid,noatime,noinit_itable,discard,errors=remount-ro"
@@ -88,6 +97,7 @@ export function createDiskImages({
   log,
   make = true,
   lingerMs = LINGER_MS,
+  pace = () => {},
 }: DiskImagesOptions): DiskImages {
   const disks = new Map<string, Mounted>()
   const lock = createKeyedLock()
@@ -99,7 +109,7 @@ export function createDiskImages({
   })
   const inPlace = (...command: string[]) => run(place.enter(command))
 
-  async function mount(userId: string, limitBytes: number | null | undefined): Promise<number> {
+  async function mount(userId: string, disk: Mounted, limitBytes: number | null | undefined): Promise<number> {
     const image = imageOf(userId)
     if (limitBytes != null && !(await isThere(image))) await makeImage(image, limitBytes)
     const wanted = await wantedFor(limitBytes)
@@ -114,10 +124,22 @@ export function createDiskImages({
       await attempt()
     })
     // Not waited for: it only matters once much is written.
-    stepBack(image).catch((error: unknown) =>
-      log.warn("a user's disk may hold up others when much is written to it", { userId, error: messageOf(error) }),
-    )
+    stepBack(image)
+      .then((device) => {
+        if (device === null || disk.sizeBytes === null) return
+        disk.device = device
+        pace(device, DISK_BYTES_PER_SECOND)
+      })
+      .catch((error: unknown) =>
+        log.warn("a user's disk may hold up others when much is written to it", { userId, error: messageOf(error) }),
+      )
     return sizeBytes
+  }
+
+  /** The device may be another's next. */
+  function unpace(disk: Mounted): void {
+    if (disk.device !== null) pace(disk.device, null)
+    disk.device = null
   }
 
   /** Only where nobody has it mounted; what it holds stays where it is. */
@@ -143,9 +165,12 @@ export function createDiskImages({
         () => true,
         () => false,
       )
-      if (unmounted) disk.sizeBytes = null
+      if (unmounted) {
+        disk.sizeBytes = null
+        unpace(disk)
+      }
     }
-    disk.sizeBytes ??= await mount(userId, limitBytes)
+    disk.sizeBytes ??= await mount(userId, disk, limitBytes)
   }
 
   function release(userId: string, disk: Mounted): void {
@@ -162,6 +187,7 @@ export function createDiskImages({
       disk.sizeBytes = null
       try {
         if (sizeBytes !== null) await inPlace("umount", pointOf(userId))
+        unpace(disk)
         if (disk.holders === 0) disks.delete(userId)
       } catch {
         // Somebody still reads there.
@@ -178,13 +204,14 @@ export function createDiskImages({
       disk.sizeBytes = null
       const point = pointOf(userId)
       await inPlace("umount", point).catch(() => inPlace("umount", "-l", point).catch(() => {}))
+      unpace(disk)
     })
 
   return {
     make,
     exists: (userId) => isThere(imageOf(userId)),
     async enter(userId, limitBytes) {
-      const disk = disks.get(userId) ?? { holders: 0, sizeBytes: null, idle: undefined }
+      const disk = disks.get(userId) ?? { holders: 0, sizeBytes: null, device: null, idle: undefined }
       disks.set(userId, disk)
       disk.holders++
       clearTimeout(disk.idle)
@@ -285,13 +312,14 @@ async function check(image: string, ...options: string[]): Promise<void> {
 
 /**
  * Writes pass the host's page cache by, few and small at a time. Else a user who writes without end fills cache and disk,
- * and each commit of the server's database waits behind it: a 99th percentile of 0.2 s instead of 10 ms.
+ * and each commit of the server's database waits behind it: a 99th percentile of 0.2 s instead of 10 ms. Gives its device (`7:0`); null when it is mounted no more.
  */
-async function stepBack(image: string): Promise<void> {
+async function stepBack(image: string): Promise<string | null> {
   const script = `loop=$(losetup -nO NAME -j "$1"); [ -z "$loop" ] && exit
-    losetup --direct-io=on "$loop"; cd "/sys/block/\${loop##*/}/queue"
-    echo ${REQUESTS_IN_FLIGHT} > nr_requests; echo ${REQUEST_KIB} > max_sectors_kb`
-  await run(["sh", "-ec", script, "sh", image])
+    losetup --direct-io=on "$loop"; cd "/sys/block/\${loop##*/}"
+    echo ${REQUESTS_IN_FLIGHT} > queue/nr_requests; echo ${REQUEST_KIB} > queue/max_sectors_kb; cat dev`
+  const device = (await run(["sh", "-ec", script, "sh", image])).trim()
+  return device === "" ? null : device
 }
 
 /** Whoever had it mounted last takes a moment to let go of it. */

@@ -90,16 +90,21 @@ export function createBubblewrapDriver(options: BubblewrapOptions): SandboxDrive
     const name = `autonomis-${createHash("sha256").update(dataDir).digest("hex").slice(0, 12)}`
     const cgroups = weakened.noControlGroups ? null : openCgroups({ name })
     await cgroups?.sweep()
-    return { system, view, cgroups, ...(await prepareImages(view, users)) }
+    return { system, view, cgroups, ...(await prepareImages(view, cgroups, users)) }
   }
 
-  async function prepareImages({ place }: HostView, users: string): Promise<Pick<Ground, "images" | "noImages">> {
+  async function prepareImages(
+    { place }: HostView,
+    cgroups: Cgroups | null,
+    users: string,
+  ): Promise<Pick<Ground, "images" | "noImages">> {
     if (place === null) return { images: null, noImages: ownUids ? "mounts are forbidden" : "only root can mount" }
     const { lingerMs } = options
     const make = diskQuota !== "watch"
     const noImages = make ? await tryDiskImage(join(dataDir, "sandbox"), place) : "AUTONOMIS_DISK_QUOTA is watch"
     // Those that there are from before are used all the same.
-    const images = make && noImages !== null ? null : createDiskImages({ users, place, log, make, lingerMs })
+    const pace = cgroups?.paceDisk
+    const images = make && noImages !== null ? null : createDiskImages({ users, place, log, make, lingerMs, pace })
     return { images, noImages }
   }
 
