@@ -93,6 +93,33 @@ test("one user's cap leaves places for others", () =>
     await Promise.allSettled(busy)
   }))
 
+test("a user's running commands are held to their number over all of their agents; others do not wait", () =>
+  withSandboxes({ maxCommandsPerUser: 2 }, async (sandboxes) => {
+    const [first, second] = [specOf(), specOf()].map((spec) => sandboxes.hands(spec, { secrets }))
+    assert.ok(first && second)
+    const other = sandboxes.hands(specOf({ userId: "usr_other" }), { secrets })
+    let told = ""
+    // Each is told that it runs before the next one comes.
+    const runs = [first, second].map((hands, i) => {
+      const stop = new AbortController()
+      const tell = (chunk: string) => {
+        told += chunk
+      }
+      return { stop, end: hands.exec({ command: `echo ${i}; sleep 66.6` }, tell, stop.signal).catch(() => null) }
+    })
+    await until("two run", () => told.includes("0") && told.includes("1"))
+    let ran = false
+    const third = bash(first, "echo third").then(() => {
+      ran = true
+    })
+    assert.equal((await bash(other, "echo free")).output, "free\n")
+    assert.equal(ran, false)
+    runs[1]?.stop.abort()
+    await third
+    runs[0]?.stop.abort()
+    await Promise.all(runs.map(({ end }) => end))
+  }))
+
 test("stopping an agent or a user is seen done, fails what ran in words, and the next call opens anew", () =>
   withSandboxes({}, async (sandboxes) => {
     const spec = specOf()
