@@ -156,7 +156,7 @@ test("a sign-in that ended in the middle of a form gives it back to the same per
   assert.ok(!(await page.content()).includes("Nobody else's"))
 })
 
-test("two forms of one page ask once, and the browser's Back is asked about too", async () => {
+test("two forms of one page ask once, and so do the browser's Back and signing out", async () => {
   const { page } = await browser.open()
   await signIn(page, await account(server, "twice"), "/u/twice/agents")
   await page.getByRole("link", { name: "manager" }).click()
@@ -168,8 +168,21 @@ test("two forms of one page ask once, and the browser's Back is asked about too"
   await dialog.getByRole("button", { name: "Stay" }).click()
   assert.equal(await page.getByLabel("Maximum turns").inputValue(), "7")
   await page.waitForURL("**/settings")
+  const signOut = async () => {
+    await page.getByRole("button", { name: "Account menu" }).click()
+    await page.getByRole("menuitem", { name: "Sign out", exact: true }).click()
+  }
+  await signOut()
+  await dialog.getByRole("button", { name: "Stay" }).click()
+  assert.equal(await page.getByLabel("Maximum turns").inputValue(), "7")
   await page.getByRole("tab", { name: "Keys" }).click()
   await dialog.getByRole("button", { name: "Leave" }).click()
   await page.getByRole("button", { name: "Rotate key" }).waitFor()
   assert.equal(await dialog.count(), 0)
+  await page.getByRole("tab", { name: "Settings" }).click()
+  await page.getByLabel("Description").fill("Half described")
+  await signOut()
+  await dialog.getByRole("button", { name: "Sign out" }).click()
+  await page.getByLabel("API key", { exact: true }).waitFor()
+  assert.equal(await page.getByText("What you typed is kept").count(), 0)
 })

@@ -2,13 +2,14 @@ import type { Me } from "@autonomis/contract/platform.ts"
 import { ActionIcon, Button, Group, Menu, Tooltip, useComputedColorScheme, useMantineColorScheme } from "@mantine/core"
 import { useMutation } from "@tanstack/react-query"
 import { Link, Outlet, useMatchRoute, useNavigate } from "@tanstack/react-router"
-import { useEffect } from "react"
+import { useEffect, useState } from "react"
 import { api, changePerson } from "../api.ts"
 import { API_DOCS, routes } from "../paths.ts"
 import { t } from "../texts.ts"
+import { Confirm } from "../ui/confirm.tsx"
 import { Icon, type IconName } from "../ui/icon.tsx"
 import { toastError } from "../ui/toast.ts"
-import { forgetUnsaved, LeaveGuard } from "../ui/unsaved.tsx"
+import { forgetUnsaved, LeaveGuard, useHasUnsaved } from "../ui/unsaved.tsx"
 import { useCurrentUser } from "./current-user.ts"
 import { comeBack, lookAt, lookAway } from "./looking.ts"
 import { UserPicker } from "./user-picker.tsx"
@@ -119,35 +120,50 @@ function ThemeButton() {
 function AccountMenu({ me, user }: { me: Me; user: string | null }) {
   const navigate = useNavigate()
   const signOut = useSignOut()
+  const hasUnsaved = useHasUnsaved()
+  const [asking, setAsking] = useState<{ everywhere: boolean } | null>(null)
+  const leave = (everywhere: boolean) => (hasUnsaved ? setAsking({ everywhere }) : signOut.mutate(everywhere))
   const name = me.kind === "admin" ? t.nav.admin : (me.user ?? "")
   return (
-    <Menu position="top-end" withinPortal={false} withInitialFocusPlaceholder={false} width={220}>
-      <Menu.Target>
-        <Button
-          className="at-account"
-          variant="subtle"
-          color="gray"
-          size="sm"
-          leftSection={<Icon name="account" />}
-          aria-label={t.nav.account(name)}
-        >
-          <span className="at-account-name">{name}</span>
-        </Button>
-      </Menu.Target>
-      <Menu.Dropdown>
-        {user !== null && me.kind !== "agent" ? (
-          <Menu.Item onClick={() => navigate({ to: routes.account, params: { user } })}>
-            {t.nav.planAndLimits}
+    <>
+      <Confirm
+        opened={asking !== null}
+        title={t.unsaved.title}
+        text={t.unsaved.text}
+        action={t.nav.signOut}
+        cancel={t.unsaved.stay}
+        busy={signOut.isPending}
+        onClose={() => setAsking(null)}
+        onConfirm={() => signOut.mutate(asking?.everywhere ?? false)}
+      />
+      <Menu position="top-end" withinPortal={false} withInitialFocusPlaceholder={false} width={220}>
+        <Menu.Target>
+          <Button
+            className="at-account"
+            variant="subtle"
+            color="gray"
+            size="sm"
+            leftSection={<Icon name="account" />}
+            aria-label={t.nav.account(name)}
+          >
+            <span className="at-account-name">{name}</span>
+          </Button>
+        </Menu.Target>
+        <Menu.Dropdown>
+          {user !== null && me.kind !== "agent" ? (
+            <Menu.Item onClick={() => navigate({ to: routes.account, params: { user } })}>
+              {t.nav.planAndLimits}
+            </Menu.Item>
+          ) : null}
+          <Menu.Item component="a" href={API_DOCS} target="_blank" rel="noreferrer">
+            {t.nav.docs}
           </Menu.Item>
-        ) : null}
-        <Menu.Item component="a" href={API_DOCS} target="_blank" rel="noreferrer">
-          {t.nav.docs}
-        </Menu.Item>
-        <Menu.Divider />
-        <Menu.Item onClick={() => signOut.mutate(false)}>{t.nav.signOut}</Menu.Item>
-        <Menu.Item onClick={() => signOut.mutate(true)}>{t.nav.signOutEverywhere}</Menu.Item>
-      </Menu.Dropdown>
-    </Menu>
+          <Menu.Divider />
+          <Menu.Item onClick={() => leave(false)}>{t.nav.signOut}</Menu.Item>
+          <Menu.Item onClick={() => leave(true)}>{t.nav.signOutEverywhere}</Menu.Item>
+        </Menu.Dropdown>
+      </Menu>
+    </>
   )
 }
 
