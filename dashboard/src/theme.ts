@@ -42,6 +42,10 @@ export const theme = createTheme({
     // The dialog is no second page with a banner of its own.
     ModalHeader: { defaultProps: { role: "none" } },
     DrawerHeader: { defaultProps: { role: "none" } },
+    Notification: {
+      defaultProps: { closeButtonProps: { "aria-label": t.close } },
+      styles: { description: { color: "var(--mantine-color-dimmed)" } },
+    },
     Skeleton: { defaultProps: { radius: "md" } },
   },
 })

@@ -1,3 +1,4 @@
+import { isApiError } from "@autonomis/sdk/errors.ts"
 import { notifications } from "@mantine/notifications"
 import { explain } from "../api.ts"
 import { t } from "../texts.ts"
@@ -7,6 +8,8 @@ export function toast(message: string): void {
 }
 
 export function toastError(error: unknown): void {
+  // The sign-in form that takes the page's place says so already.
+  if (isApiError(error, "unauthorized")) return
   notifications.show({
     title: t.errors.title,
     message: explain(error),
