@@ -117,5 +117,5 @@ const FILES: Record<string, Record<string, string>> = {
   memory: { "memory.max": "max", "memory.swap.max": "max", "memory.events": "low 0\nmax 0\noom 0\noom_kill 0\n" },
   io: { "io.max": "" },
   pids: { "pids.max": "max", "pids.events": "max 0\n" },
-  cpu: { "cpu.max": "max 100000", "cpu.weight": "100" },
+  cpu: { "cpu.max": "max 100000", "cpu.weight": "100", "cpu.idle": "0", "cpu.stat": "nr_periods 0\n" },
 }

@@ -88,6 +88,25 @@ test("version 2: without the io controller disks are not paced, and all else hol
     assert.deepEqual(groups?.holds, ["memory limit"])
   }))
 
+test("version 2: the group of a user who keeps the processor busy steps back, and comes forward again", () =>
+  withDouble(async ({ root, text, delegate }) => {
+    delegate(SERVICE, ["memory", "cpu"])
+    const own = `0::/${SERVICE}\n`
+    await using groups = openCgroups({ name: "autonomis-ours", server: SERVER, root, own, lookMs: 5 })
+    const group = groups?.create({ id: "agt_1", userId: "usr_1", limits: LIMITS })
+    const user = `${SERVICE}/${OURS}/usr_1`
+    const [name = ""] = readdirSync(join(root, user)).filter((entry) => entry.startsWith("agt_1."))
+    let periods = 0
+    const busy = setInterval(() => {
+      periods += 100
+      writeFileSync(join(root, user, name, "cpu.stat"), `nr_periods ${periods}\nnr_throttled 0\n`)
+    }, 1)
+    await until("it steps back", () => text(`${user}/cpu.idle`) === "1")
+    clearInterval(busy)
+    await until("it comes forward", () => text(`${user}/cpu.idle`) === "0")
+    await group?.remove()
+  }))
+
 test("version 2: opened again, it stays where it is; what an earlier server left is swept", () =>
   withDouble(async ({ root, processes, start, delegate }) => {
     delegate(SERVICE, ["memory", "pids"])

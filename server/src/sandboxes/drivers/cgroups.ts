@@ -12,6 +12,7 @@ import {
 import { basename, dirname, join } from "node:path"
 import { setTimeout as delay } from "node:timers/promises"
 import type { LimitHits, SandboxSpec } from "../driver.ts"
+import { createStepBack } from "./step-back.ts"
 
 /** Limits by control groups, where this process may make some. */
 export interface Cgroups {
@@ -55,6 +56,8 @@ export interface CgroupOptions {
   root?: string
   /** `/proc/self/cgroup`. */
   own?: string
+  /** How often is looked who keeps the processor busy, for tests. */
+  lookMs?: number | undefined
 }
 
 /** Null where no control group can be made. */
@@ -62,7 +65,7 @@ export function openCgroups(options: CgroupOptions): Cgroups | null {
   const { name, root = "/sys/fs/cgroup", own, server = identityOf(process.pid) ?? "" } = options
   const membership = own ?? read("/proc/self/cgroup") ?? ""
   const folder = `${name}.${server}`
-  return openV2(folder, root, membership) ?? openV1(folder, root, membership)
+  return openV2(folder, root, membership, options) ?? openV1(folder, root, membership, options)
 }
 
 const FOLDER = /^(autonomis-[^.]+)\.(?<server>\d+\.(?<pid>\d+)\.\d+)$/
@@ -94,7 +97,7 @@ function isLeft(folder: string, own: string): boolean {
 }
 
 /** One tree. A group that hands controllers on holds no process itself, so those of ours move to a leaf first. */
-function openV2(name: string, root: string, membership: string): Cgroups | null {
+function openV2(name: string, root: string, membership: string, { lookMs }: CgroupOptions): Cgroups | null {
   const found = /^0::(.*)$/m.exec(membership)?.[1]
   if (found === undefined) return null
   // Where an earlier opening has moved us to.
@@ -119,7 +122,7 @@ function openV2(name: string, root: string, membership: string): Cgroups | null 
     writeFileSync(join(dir, "cgroup.subtree_control"), controllers.map((one) => `+${one}`).join(" "))
   const paceDisk: Cgroups["paceDisk"] = (device, bytesPerSecond) =>
     tryPut(base, "io.max", `${device} rbps=${bytesPerSecond ?? "max"} wbps=${bytesPerSecond ?? "max"}`)
-  return make({ version: "v2", controllers, bases: [base], handOn, paceDisk }, ([dir = base], limits) => {
+  return make({ version: "v2", controllers, bases: [base], handOn, paceDisk, lookMs }, ([dir = base], limits) => {
     put(dir, "memory.max", limits.memoryBytes)
     tryPut(dir, "memory.swap.max", 0)
     if (controllers.includes("pids")) put(dir, "pids.max", limits.pids)
@@ -139,7 +142,7 @@ function moveToLeaf(here: string): void {
 }
 
 /** A tree for each controller; those we may write in are used. */
-function openV1(name: string, root: string, membership: string): Cgroups | null {
+function openV1(name: string, root: string, membership: string, { lookMs }: CgroupOptions): Cgroups | null {
   const found = Object.keys(HOLDS).flatMap((controller) => {
     const path = new RegExp(`^\\d+:(?:[^:]*,)?${controller}(?:,[^:]*)?:(.*)$`, "m").exec(membership)?.[1]
     if (path === undefined) return []
@@ -160,7 +163,7 @@ function openV1(name: string, root: string, membership: string): Cgroups | null 
     for (const way of ["read", "write"])
       tryPut(join(root, "blkio"), `blkio.throttle.${way}_bps_device`, `${device} ${bytesPerSecond ?? 0}`)
   }
-  return make({ version: "v1", controllers, bases, handOn: () => {}, paceDisk }, (dirs, limits) => {
+  return make({ version: "v1", controllers, bases, handOn: () => {}, paceDisk, lookMs }, (dirs, limits) => {
     const dirOf = (controller: string) => dirs[controllers.indexOf(controller)]
     put(dirOf("memory"), "memory.limit_in_bytes", limits.memoryBytes)
     tryPut(dirOf("memory"), "memory.memsw.limit_in_bytes", limits.memoryBytes)
@@ -171,7 +174,14 @@ function openV1(name: string, root: string, membership: string): Cgroups | null 
   })
 }
 
-interface Tree extends Pick<Cgroups, "version" | "paceDisk"> {
+/** Behind whoever wants the processor, which then is theirs as far as nobody does; or beside them. */
+function setBehind(group: string, version: Cgroups["version"], back: boolean): void {
+  if (existsSync(join(group, "cpu.idle"))) tryPut(group, "cpu.idle", back ? 1 : 0)
+  else if (version === "v2") tryPut(group, "cpu.weight", back ? 1 : 100)
+  else tryPut(group, "cpu.shares", back ? 2 : 1024)
+}
+
+interface Tree extends Pick<Cgroups, "version" | "paceDisk">, Pick<CgroupOptions, "lookMs"> {
   controllers: string[]
   bases: string[]
   /** Lets the groups below this one have limits of their own. */
@@ -179,10 +189,16 @@ interface Tree extends Pick<Cgroups, "version" | "paceDisk"> {
 }
 
 function make(
-  { version, controllers, bases, handOn, paceDisk }: Tree,
+  { version, controllers, bases, handOn, paceDisk, lookMs }: Tree,
   limit: (dirs: string[], limits: SandboxSpec["limits"]) => void,
 ): Cgroups {
   let made = 0
+  const cpuAt = controllers.indexOf("cpu")
+  const cpuOf = (dirs: string[]) => dirs[cpuAt] ?? dirs[0] ?? ""
+  const stepBack = createStepBack({
+    step: (userId, back) => setBehind(cpuOf(bases.map((base) => join(base, userId))), version, back),
+    lookMs,
+  })
   return {
     version,
     paceDisk,
@@ -198,6 +214,8 @@ function make(
       made++
       for (const dir of dirs) mkdirSync(dir)
       limit(dirs, limits)
+      const periods = () => counter(cpuOf(dirs), "cpu.stat", "nr_periods")
+      const unwatch = cpuAt < 0 ? () => {} : stepBack.watch({ userId, periods })
       return {
         openProcs: () => dirs.map((dir) => openSync(join(dir, "cgroup.procs"), "w")),
         hits: () => hitsOf(dirs),
@@ -206,6 +224,7 @@ function make(
             isInForce(dirs[i] ?? dirs[0], controller) ? (HOLDS[controller] ?? []) : [],
           ),
         async remove() {
+          unwatch()
           await removeAll(dirs)
           for (const parent of parents) if (children(parent).length === 0) removeEmpty(parent)
         },
@@ -218,6 +237,7 @@ function make(
       }
     },
     async [Symbol.asyncDispose]() {
+      stepBack[Symbol.dispose]()
       for (const base of bases) await removeTree(base)
     },
   }
@@ -321,7 +341,7 @@ function tryPut(dir: string | undefined, file: string, value: string | number): 
   try {
     put(dir, file, value)
   } catch {
-    // Not every kernel counts swap or paces disks.
+    // Not every kernel counts swap or paces disks; and a group may be gone.
   }
 }
 
