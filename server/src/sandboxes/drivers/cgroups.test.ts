@@ -7,7 +7,7 @@ import { join } from "node:path"
 import { test } from "node:test"
 import { temporaryFolder, until } from "../testing.ts"
 import { type Cgroup2Double, cgroup2Double, GONE } from "./cgroup2-double.ts"
-import { identityOf, openCgroups } from "./cgroups.ts"
+import { closeAll, identityOf, openCgroups } from "./cgroups.ts"
 
 const LIMITS = { memoryBytes: 1000, cpus: 0.5, pids: 7, storageBytes: null }
 const specOf = (id: string, userId = "usr_1") => ({ id, userId, limits: LIMITS })
@@ -240,6 +240,31 @@ test("what a server killed with -9 left is swept by the next one on this host, a
   await next.sweep()
   assert.equal(left(runs), 0)
   await next[Symbol.asyncDispose]()
+})
+
+test("a real sandbox that keeps the processor busy goes behind everybody else, and is told from one that rests", async (context) => {
+  const name = `autonomis-${randomBytes(6).toString("hex")}`
+  const groups = openCgroups({ name, lookMs: 500 })
+  if (groups === null || !groups.holds.includes("cpu limit")) return context.skip("no processor can be limited here")
+  const commands = { usr_busy: "1 while 1", usr_resting: "sleep 60" }
+  const open = Object.entries(commands).map(([userId, command]) => {
+    const group = groups.create({ id: "agt_1", userId, limits: { ...LIMITS, memoryBytes: 64 << 20 } })
+    const fds = group.openProcs()
+    const enter = fds.map((_, n) => `echo 0 >&${n + 3}`).join("; ")
+    const script = `${enter}; exec perl -e '${command}'`
+    const child = spawn("/bin/sh", ["-c", script], { stdio: ["ignore", "ignore", "inherit", ...fds] })
+    closeAll(fds)
+    return { group, child }
+  })
+  const [idle] = globSync(`/sys/fs/cgroup/{*,*/**}/${name}.*/usr_busy/cpu.idle`)
+  if (idle !== undefined) {
+    await until("it goes behind", () => readFileSync(idle, "utf8") === "1\n", 20_000)
+    assert.equal(readFileSync(idle.replace("busy", "resting"), "utf8"), "0\n")
+  }
+  for (const { child } of open) child.kill("SIGKILL")
+  for (const { group } of open) await group.remove()
+  await groups[Symbol.asyncDispose]()
+  if (idle === undefined) context.skip("this kernel has no such rank")
 })
 
 test("a user with four busy sandboxes gets no more of a contended processor than another with one", async (context) => {
