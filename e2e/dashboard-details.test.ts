@@ -148,9 +148,8 @@ test("what is quick shows no sign of loading, and what is slow does", async () =
       const now = performance.now()
       if (document.querySelector("main h1")?.textContent === "Secrets") window.times.page ??= now
       if (document.querySelector("main [aria-label=Loading]")) window.times.sign ??= now
-      requestAnimationFrame(look)
     }
-    look()
+    new MutationObserver(look).observe(document, { subtree: true, childList: true, characterData: true })
   `)
   await page.getByRole("link", { name: "Secrets" }).click()
   await page.getByRole("status", { name: "Loading" }).waitFor()
