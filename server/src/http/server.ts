@@ -4,7 +4,7 @@ import { AppError } from "../lib/errors.ts"
 import { ids } from "../lib/ids.ts"
 import type { Logger } from "../lib/log.ts"
 import type { AccessLog } from "./access-log.ts"
-import { type Admitted, admit } from "./admit.ts"
+import { type Admitted, admit, type Target } from "./admit.ts"
 import { leaveBodies, readJsonBodies } from "./bodies.ts"
 import { clientAddress } from "./client-address.ts"
 import { corsHeaders, preflightHeaders } from "./cors.ts"
@@ -89,7 +89,7 @@ export function buildServer(options: ServerOptions): FastifyInstance {
     clientErrorHandler: answerBadConnection,
     frameworkErrors: (error, request, reply) => {
       // A path that cannot be decoded: who has no key is told that first, like everywhere.
-      enter(entrance, request, reply)
+      new Promise((resolve) => resolve(enter(entrance, request, reply)))
         .then(() => error)
         .catch((refusal: unknown) => refusal)
         .then((answer: unknown) => sendError(log, answer, request, reply))
@@ -97,7 +97,16 @@ export function buildServer(options: ServerOptions): FastifyInstance {
   })
   app.decorateRequest("admitted", null)
   app.decorateRequest("allowance", null)
-  app.addHook("onRequest", (request, reply) => enter(entrance, request, reply))
+  // Told by a call where it is told at once: a promise for each small request costs as much as its look-ups.
+  app.addHook("onRequest", (request, reply, done) => {
+    try {
+      const entered = enter(entrance, request, reply)
+      if (entered instanceof Promise) entered.then(() => done(), done)
+      else done()
+    } catch (error) {
+      done(error instanceof Error ? error : new Error("refused", { cause: error }))
+    }
+  })
   app.setErrorHandler((error, request, reply) => {
     if (request.routeOptions.config.route) options.accessLog?.recordAtEnd(request, reply)
     return sendError(log, error, request, reply)
@@ -153,64 +162,80 @@ interface Entrance extends ServerOptions {
 }
 
 /** Everything before the body, in the contract's order: 401, 404 of user and agent, 403, 404 and 405 of the route. */
-async function enter(entrance: Entrance, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
-  const { directory, at, accessLog } = entrance
-  const url = request.raw.url ?? "/"
-  const route = request.routeOptions.config.route?.endpoint ?? null
-  // Whatever stands at no route is answered here and there; a route's runner knows its own answers.
-  if (route === null) accessLog?.recordAtEnd(request, reply)
-  const path = route === null ? pathOf(url) : ""
+function enter(entrance: Entrance, request: FastifyRequest, reply: FastifyReply): Awaitable<unknown> {
   reply.header("X-Request-Id", request.id)
   reply.header("X-Content-Type-Options", "nosniff")
   if (entrance.site().protocol === "https:") reply.header("Strict-Transport-Security", "max-age=31536000")
-  corsHeaders(entrance.corsOrigins ?? [], request, reply)
+  if (entrance.corsOrigins?.length) corsHeaders(entrance.corsOrigins, request, reply)
+  const url = request.raw.url ?? "/"
+  const route = request.routeOptions.config.route?.endpoint
+  if (route === undefined) return enterNowhere(entrance, url, request, reply)
+  const target = { route, siblings: [], isGateway: route.path.startsWith("/gateway/"), ...namesIn(request) }
+  const known = isPublic(route) ? null : identify(entrance, target, request, reply)
+  return whenThere(known, () => {
+    if (!urlIsValid(url)) throw badPath()
+  })
+}
 
-  const siblings = route === null ? at(path) : []
+/** No route of this method: who calls is told what stands there for others, as far as they may know. */
+async function enterNowhere(
+  entrance: Entrance,
+  url: string,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<unknown> {
+  // A route's runner knows its own answers.
+  entrance.accessLog?.recordAtEnd(request, reply)
+  const path = pathOf(url)
+  const siblings = entrance.at(path)
+  const allow = allowOf(siblings)
   if (request.method === "OPTIONS" && siblings.length > 0) {
-    const allow = allowOf(siblings)
     reply.header("Allow", allow)
     preflightHeaders(allow, reply)
     return reply.code(204).send()
   }
   const isValid = urlIsValid(url)
-  if (route === null && siblings.length === 0 && isValid && (await entrance.pages?.(request, reply))) return reply
-  const parts = route === null ? (partsOf(path) ?? path.slice(1).split("/")) : []
-  const place = placeOf(route, parts)
-  const isOpen = route === null ? place === null && siblings.every(isPublic) : isPublic(route)
-  if (!isOpen) {
-    const { userName, agentName } = namesOf(route, request, parts)
-    const target = { route, siblings, isGateway: place === "gateway", userName, agentName }
-    const known = authenticate(entrance, place ?? "api", request, reply)
-    const principal = known instanceof Promise ? await known : known
-    const admitted = admit(directory, principal, target)
-    request.admitted = admitted instanceof Promise ? await admitted : admitted
+  if (siblings.length === 0 && isValid && (await entrance.pages?.(request, reply))) return reply
+  const parts = partsOf(path) ?? path.slice(1).split("/")
+  const place = placeOf(parts)
+  if (place !== null || !siblings.every(isPublic)) {
+    const target = { route: null, siblings, isGateway: place === "gateway", ...namesAt(parts) }
+    await identify(entrance, target, request, reply)
   }
-  if (!isValid) throw new AppError("invalid_request", "the path is not valid")
-  if (route !== null) return
-  if (siblings.length > 0) {
-    const allow = allowOf(siblings)
-    reply.header("Allow", allow)
-    throw new AppError("method_not_allowed", `this path takes ${allow}`)
-  }
-  throw nothingHere()
+  if (!isValid) throw badPath()
+  if (siblings.length === 0) throw nothingHere()
+  reply.header("Allow", allow)
+  throw new AppError("method_not_allowed", `this path takes ${allow}`)
 }
 
+function identify(entrance: Entrance, target: Target, request: FastifyRequest, reply: FastifyReply): Awaitable<void> {
+  return whenThere(authenticate(entrance, target.isGateway ? "gateway" : "api", request, reply), (principal) =>
+    whenThere(admit(entrance.directory, principal, target), (admitted) => {
+      request.admitted = admitted
+    }),
+  )
+}
+
+const badPath = (): AppError => new AppError("invalid_request", "the path is not valid")
 const isPublic = ({ access }: { access: string }): boolean => access === "public"
 const API = BASE_PATH.slice(1).split("/")
 const isApi = (parts: readonly string[]): boolean => API.every((part, i) => parts[i] === part)
 
-/** By the route, not by how the path is written; where nothing stands at it, by its form. */
-function placeOf(route: { path: string } | null, parts: readonly string[]): "api" | "gateway" | null {
-  if (route !== null) return route.path.startsWith("/gateway/") ? "gateway" : "api"
+/** What a path where nothing stands belongs to, by its form. */
+function placeOf(parts: readonly string[]): "api" | "gateway" | null {
   return parts[0] === "gateway" ? "gateway" : isApi(parts) ? "api" : null
 }
 
-/** The user and agent that a path names; where nothing stands at it, by its form. */
-function namesOf(route: { path: string } | null, request: FastifyRequest, parts: readonly string[]) {
-  if (route !== null) {
-    const { user, agent } = request.params as { user?: string; agent?: string }
-    return { userName: user, agentName: agent }
-  }
+type Names = Pick<Target, "userName" | "agentName">
+
+/** The user and agent that a route's path names. */
+function namesIn(request: FastifyRequest): Names {
+  const { user, agent } = request.params as { user?: string; agent?: string }
+  return { userName: user, agentName: agent }
+}
+
+/** The same of a path where nothing stands, by its form. */
+function namesAt(parts: readonly string[]): Names {
   if (parts[0] === "gateway") return { userName: parts[1] || undefined, agentName: parts[2] || undefined }
   const [users, user, agents, agent] = parts.slice(API.length)
   if (!isApi(parts) || users !== "users" || !user) return { userName: undefined, agentName: undefined }
