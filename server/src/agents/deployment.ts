@@ -1,6 +1,7 @@
 import type { Agent, DeployStatus } from "@autonomis/contract/agents.ts"
 import { z } from "zod"
 import { iso } from "../lib/clock.ts"
+import { remember } from "../lib/remember.ts"
 
 /** What is done for a new agent, in this order. The first four are done once; the last two may come to fail later. */
 export const STEP_NAMES = ["record", "keys", "workspace", "templates", "sandbox", "model"] as const
@@ -45,6 +46,9 @@ export function isSettled(steps: readonly Step[]): boolean {
   return steps.every((step) => step.status === "done" || step.status === "failed")
 }
 
+/** Asked of each agent that is shown, and nearly always so. */
+const isAllDone = remember((steps: readonly Step[]) => steps.every((step) => step.status === "done"))
+
 /** Puts what was just found out about a step in its place; its times stay where nothing has changed. */
 export function withResult(
   steps: readonly Step[],
@@ -52,6 +56,7 @@ export function withResult(
   error: StepError | null,
   now: number,
 ): readonly Step[] {
+  if (error === null && isAllDone(steps)) return steps
   const status = error === null ? "done" : "failed"
   const isSo = (step: Step) => step.name !== name || (step.status === status && step.error?.cause === error?.cause)
   if (steps.every(isSo)) return steps

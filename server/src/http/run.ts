@@ -35,7 +35,7 @@ export async function run(
   const { endpoint } = route
   if (request.large !== null) endWithAnswer(request.large, reply)
   const context = new RequestContext(options.directory, request, reply, {
-    params: parse(endpoint.params, pathParams(endpoint, request), "the path"),
+    params: paramsOf(endpoint, request),
     query: queryOf(endpoint, request),
     body: bodyOf(endpoint, request),
   })
@@ -111,6 +111,17 @@ const noQuery = remember((endpoint: Endpoint) => {
 function queryOf(endpoint: Endpoint, request: FastifyRequest): Record<string, unknown> {
   const known = request.url.includes("?") ? null : noQuery(endpoint)
   return known ?? parse(endpoint.query, request.query, "the query")
+}
+
+/** A user and an agent that were found by their names have names that are in order. */
+const namesFoundAlone = remember((endpoint: Endpoint) =>
+  Object.keys(endpoint.params.shape).every((name) => name === "user" || name === "agent"),
+)
+
+function paramsOf(endpoint: Endpoint, request: FastifyRequest): Record<string, unknown> {
+  const params = pathParams(endpoint, request)
+  if (request.admitted !== null && namesFoundAlone(endpoint)) return params
+  return parse(endpoint.params, params, "the path")
 }
 
 function pathParams(endpoint: Endpoint, request: FastifyRequest): Record<string, string> {

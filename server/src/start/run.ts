@@ -5,6 +5,7 @@ import { systemClock } from "../lib/clock.ts"
 import { jsonLogger } from "../lib/log.ts"
 import { StartError } from "../lib/start-error.ts"
 import { lockDataFolder, prepareDataFolder } from "./data-folder.ts"
+import { giveBackMemory } from "./give-back.ts"
 import { listen } from "./listen.ts"
 import { ownKeys } from "./own-keys.ts"
 import { patientStderr } from "./patient-stderr.ts"
@@ -97,6 +98,7 @@ async function start(): Promise<void> {
   if (keys.isNew) say(`Your admin key, shown this once: ${keys.adminKey}`)
   const link = await app.welcomeLink()
   if (link !== null) say(`Open the dashboard as administrator, once, within 10 minutes: ${link}`)
+  giveBackMemory()
   app.start()
 }
 
