@@ -13,6 +13,8 @@ import { account, benchServer, type Chat, chatTimes, message } from "./server.ts
 const MIB = 1024 * 1024
 const NO_SECRETS = { env: {}, redactor: createRedactor([]) }
 
+const ATTACK_SETTLES_MS = 2_000
+
 /** What one tenant may do to hold up another; each for as long as the neighbour is measured. */
 const ATTACKS: Record<string, string> = {
   "a fork bomb": "bomb() { bomb | bomb & }; bomb; sleep 600",
@@ -28,7 +30,7 @@ export async function benchNeighbours(): Promise<Row[]> {
   return [...(await benchToolCalls()), ...(await benchChats())]
 }
 
-async function benchToolCalls(calls = 150): Promise<Row[]> {
+async function benchToolCalls(calls = 300): Promise<Row[]> {
   const dataDir = await mkdtemp(join(tmpdir(), "autonomis-bench-"))
   const sandboxes = createSandboxes({ kind: "bubblewrap", dataDir, log: silentLogger })
   const signal = AbortSignal.timeout(1_800_000)
@@ -48,7 +50,7 @@ async function benchToolCalls(calls = 150): Promise<Row[]> {
       const attacker = handsOf("attacker", 900_012)
       const stop = new AbortController()
       const attack = attacker.exec({ command, timeoutMs: 600_000 }, () => {}, stop.signal).catch(() => null)
-      await new Promise((resolve) => setTimeout(resolve, 1_000))
+      await new Promise((resolve) => setTimeout(resolve, ATTACK_SETTLES_MS))
       const noisy = await p99Of(victim, calls, signal)
       stop.abort()
       await attack
@@ -78,7 +80,7 @@ async function p99Of(hands: Hands, calls: number, signal: AbortSignal): Promise<
 }
 
 /** Through the whole server: the attacker's agent is told to by its model, the neighbour only chats. */
-async function benchChats(chats = 150): Promise<Row[]> {
+async function benchChats(chats = 300): Promise<Row[]> {
   await using double = await startOpenAiDouble()
   double.script(() => ({ text: "Hello to you." }))
   await using server = await benchServer(double.url, { AUTONOMIS_DEMO: "on" })
@@ -94,7 +96,7 @@ async function benchChats(chats = 150): Promise<Row[]> {
     const started = await server.call("POST", `${agent}/chat`, order, mallory)
     const run = `${agent}/runs/${started.body.run_id}`
     const stateNow = async () => (await server.call("GET", run, undefined, mallory)).body.state
-    await new Promise((resolve) => setTimeout(resolve, 1_000))
+    await new Promise((resolve) => setTimeout(resolve, ATTACK_SETTLES_MS))
     if ((await stateNow()) !== "running") throw new Error(`${name} is not under way: ${await stateNow()}`)
     const noisy = await chatTimes(victim, chats)
     await server.call("POST", `${run}/cancel`, undefined, mallory)

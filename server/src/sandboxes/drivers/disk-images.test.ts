@@ -122,7 +122,7 @@ test("a user's disk is paced while it is mounted, and its device is not afterwar
     await bash(spec, "true")
     const loop = () =>
       execFileSync("/usr/sbin/losetup", ["-nO", "MAJ:MIN", "-j", image(spec.userId)], { encoding: "utf8" })
-    line = `${loop().trim()} ${128 * MIB}\n`
+    line = `${loop().trim()} ${64 * MIB}\n`
     await until("it is paced", () => lines().includes(line))
   })
   await until("it no longer is", () => !lines().includes(line))

@@ -81,12 +81,14 @@ const SPARE_BYTES = MIB
 const MAX_BYTES = 15 * 1024 ** 4
 const LINGER_MS = 10_000
 /**
- * Enough for any package manager. Without a bound one user's writes fill the disk's own cache, and each commit of the
+ * A command's own writes go to memory first, so few ever wait. Without a bound one user's writes fill the disk's own cache, and each commit of the
  * server waits until that is empty.
  */
-const DISK_BYTES_PER_SECOND = 128 * MIB
+const DISK_BYTES_PER_SECOND = 64 * MIB
 const REQUESTS_IN_FLIGHT = 4
 const REQUEST_KIB = 64
+/** What is given back to the host at once: much of it is one large change of the host's file system. */
+const DISCARD_BYTES = MIB
 const OPTIONS = "loop,nodev,nosuid,noatime,noinit_itable,discard,errors=remount-ro"
 
 export const IMAGE_NAME = "workspaces.img"
@@ -317,7 +319,8 @@ async function check(image: string, ...options: string[]): Promise<void> {
 async function stepBack(image: string): Promise<string | null> {
   const script = `loop=$(losetup -nO NAME -j "$1"); [ -z "$loop" ] && exit
     losetup --direct-io=on "$loop"; cd "/sys/block/\${loop##*/}"
-    echo ${REQUESTS_IN_FLIGHT} > queue/nr_requests; echo ${REQUEST_KIB} > queue/max_sectors_kb; cat dev`
+    echo ${REQUESTS_IN_FLIGHT} > queue/nr_requests; echo ${REQUEST_KIB} > queue/max_sectors_kb
+    echo ${DISCARD_BYTES} > queue/discard_max_bytes; cat dev`
   const device = (await run(["sh", "-ec", script, "sh", image])).trim()
   return device === "" ? null : device
 }

@@ -14,27 +14,27 @@ function ground() {
   }
 }
 
-test("who keeps the processor busy for two seconds steps back, and comes back with the first rest", (t) => {
+test("who keeps the processor busy for a second steps back, and comes back with the first rest", (t) => {
   t.mock.timers.enable({ apis: ["setInterval"] })
   const { steps, step, sandbox } = ground()
   using stepBack = createStepBack({ step })
   const [hog, calm] = [sandbox("hog"), sandbox("calm")]
   const ends = [stepBack.watch(hog), stepBack.watch(calm)]
-  const half = (hogged: number, calmed: number) => {
+  const quarter = (hogged: number, calmed: number) => {
     hog.count += hogged
     calm.count += calmed
-    t.mock.timers.tick(500)
+    t.mock.timers.tick(250)
   }
-  for (let i = 0; i < 3; i++) half(5, 3)
+  for (let i = 0; i < 3; i++) quarter(3, 2)
   assert.deepEqual(steps, [], "for less nobody is sent back")
-  half(4, 3)
+  quarter(2, 2)
   assert.deepEqual(steps, [["hog", true]])
-  half(5, 3)
+  quarter(2, 2)
   assert.equal(steps.length, 1, "said once")
-  half(1, 3)
+  quarter(0, 2)
   assert.deepEqual(steps.at(-1), ["hog", false])
   for (const end of ends) end()
-  half(50, 50)
+  quarter(50, 50)
   assert.equal(steps.length, 2, "nothing is looked at any more")
 })
 
@@ -45,8 +45,8 @@ test("a user is back while one of theirs is busy, and with the last that closes 
   const [one, other] = [sandbox("ada"), sandbox("ada")]
   const ends = [stepBack.watch(one), stepBack.watch(other)]
   for (let i = 0; i < 6; i++) {
-    other.count += 5
-    t.mock.timers.tick(500)
+    other.count += 3
+    t.mock.timers.tick(250)
   }
   assert.deepEqual(steps, [["ada", true]])
   ends[1]?.()

@@ -11,10 +11,11 @@ export interface StepBack extends Disposable {
   watch(busy: Busy): () => void
 }
 
-const LOOK_MS = 500
-const PERIODS_A_LOOK = 5
-/** A command of a moment is over by then, and has waited for nobody. */
-const LOOKS_UNTIL_BACK = 4
+const LOOK_MS = 250
+/** A command of a moment is over after a second, and has waited for nobody. */
+const LOOKS_A_WINDOW = 4
+/** Of the ten in a second. */
+const BUSY_PERIODS = 9
 
 export interface StepBackOptions {
   /** Behind all who are not behind themselves; false: beside them again. */
@@ -24,17 +25,18 @@ export interface StepBackOptions {
 
 /** Does nothing while nothing is open. */
 export function createStepBack({ step, lookMs = LOOK_MS }: StepBackOptions): StepBack {
-  const watched = new Map<Busy, { periods: number; busyLooks: number }>()
+  /** How many periods each had had by the last looks. */
+  const watched = new Map<Busy, number[]>()
   const back = new Set<string>()
   let timer: NodeJS.Timeout | null = null
 
   function look(): void {
     const hogs = new Set<string>()
     for (const [busy, seen] of watched) {
-      const periods = busy.periods()
-      seen.busyLooks = periods - seen.periods >= PERIODS_A_LOOK - 1 ? seen.busyLooks + 1 : 0
-      seen.periods = periods
-      if (seen.busyLooks >= LOOKS_UNTIL_BACK) hogs.add(busy.userId)
+      seen.push(busy.periods())
+      if (seen.length > LOOKS_A_WINDOW + 1) seen.shift()
+      const [first = 0] = seen
+      if (seen.length > LOOKS_A_WINDOW && (seen.at(-1) ?? 0) - first >= BUSY_PERIODS) hogs.add(busy.userId)
     }
     for (const userId of hogs.difference(back)) step(userId, true)
     for (const userId of back.difference(hogs)) step(userId, false)
@@ -44,7 +46,7 @@ export function createStepBack({ step, lookMs = LOOK_MS }: StepBackOptions): Ste
 
   return {
     watch(busy) {
-      watched.set(busy, { periods: busy.periods(), busyLooks: 0 })
+      watched.set(busy, [busy.periods()])
       timer ??= setInterval(look, lookMs).unref()
       return () => {
         watched.delete(busy)
