@@ -102,8 +102,10 @@ test("version 2: the group of a user who keeps the processor busy steps back, an
       writeFileSync(join(root, user, name, "cpu.stat"), `nr_periods ${periods}\nnr_throttled 0\n`)
     }, 1)
     await until("it steps back", () => text(`${user}/cpu.idle`) === "1")
+    assert.equal(text(`${SERVICE}/${OURS}/cpu.idle`), "1", "behind the server, too")
     clearInterval(busy)
     await until("it comes forward", () => text(`${user}/cpu.idle`) === "0")
+    assert.equal(text(`${SERVICE}/${OURS}/cpu.idle`), "0")
     await group?.remove()
   }))
 

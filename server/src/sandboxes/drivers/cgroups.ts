@@ -195,8 +195,15 @@ function make(
   let made = 0
   const cpuAt = controllers.indexOf("cpu")
   const cpuOf = (dirs: string[]) => dirs[cpuAt] ?? dirs[0] ?? ""
+  const behind = new Set<string>()
   const stepBack = createStepBack({
-    step: (userId, back) => setBehind(cpuOf(bases.map((base) => join(base, userId))), version, back),
+    step(userId, back) {
+      if (back) behind.add(userId)
+      else behind.delete(userId)
+      setBehind(cpuOf(bases.map((base) => join(base, userId))), version, back)
+      // Beside the server all users are one: it goes before them while one of them would not let it.
+      setBehind(cpuOf(bases), version, behind.size > 0)
+    },
     lookMs,
   })
   return {

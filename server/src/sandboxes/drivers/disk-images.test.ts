@@ -255,6 +255,18 @@ test("what a command has synced is there after a cut of the power, which leaves 
     execFileSync("/usr/sbin/e2fsck", ["-fn", join(copy, "workspaces.img")])
   }))
 
+test("a user without a limit has a disk of their own too, as large as the host's", (t) =>
+  withImages(t, async ({ bash, dataDir, image }) => {
+    const spec = specOf({ limits: limits(null) })
+    const { output } = await bash(
+      spec,
+      "df -k --output=size . | tail -1; dd if=/dev/zero of=large bs=1M count=40 2>&1 | tail -1",
+    )
+    const host = execFileSync("df", ["-k", "--output=size", dataDir], { encoding: "utf8" }).split("\n")[1]
+    assert.ok(Number.parseInt(output, 10) > 0.8 * Number(host), output)
+    assert.ok((await stat(image(spec.userId))).blocks * 512 < 200 * MIB, "it takes what is in it")
+  }))
+
 test("a larger limit grows the disk, open or not; a smaller one is watched", (t) =>
   withImages(t, async ({ bash, sandboxes }) => {
     const spec = limited()

@@ -73,6 +73,8 @@ interface Mounted {
 const MIB = 1024 * 1024
 const BLOCK_BYTES = 4096
 const INODE_BYTES = 256
+/** Without a limit a file system has the host's size, and room for as many files as are usual. */
+const UNLIMITED_FILE_BYTES = 16 * 1024
 const JOURNAL_MIB = 4
 const FSCK_MENDED = 1
 /** Kept for root: in a full one a folder for the user's next agent can still be made. */
@@ -113,8 +115,13 @@ export function createDiskImages({
 
   async function mount(userId: string, disk: Mounted, limitBytes: number | null | undefined): Promise<number> {
     const image = imageOf(userId)
-    if (limitBytes != null && !(await isThere(image))) await makeImage(image, limitBytes)
     const wanted = await wantedFor(limitBytes)
+    if (limitBytes !== undefined && !(await isThere(image)))
+      await makeImage(
+        image,
+        wanted,
+        limitBytes === null ? Math.floor(wanted / UNLIMITED_FILE_BYTES) : inodesFor(limitBytes),
+      )
     if (wanted > (await sizeOf(image)) && (await isDetached(image))) await grow(userId, image, wanted)
     const sizeBytes = await sizeOf(image)
     await makeFolder(join(place.folder, userId))
@@ -251,7 +258,7 @@ export async function tryDiskImage(folder: string, place: MountPlace): Promise<s
   const point = join(place.inside, "probe")
   try {
     await rm(image, { force: true })
-    await makeImage(image, 0)
+    await makeImage(image, sizeFor(0), inodesFor(0))
     await makeFolder(join(place.folder, "probe"))
     await run(place.enter(["mount", "-t", "ext4", "-o", OPTIONS, "--", image, point]))
     try {
@@ -288,17 +295,17 @@ function sizeFor(limitBytes: number): number {
 const inodesFor = (limitBytes: number) => maxEntries(limitBytes) + 16
 
 /** Appears whole or not at all. */
-async function makeImage(image: string, limitBytes: number): Promise<void> {
+async function makeImage(image: string, sizeBytes: number, inodes: number): Promise<void> {
   const unfinished = `${image}.new`
   const file = await open(unfinished, "w", 0o600)
   try {
-    await file.truncate(sizeFor(limitBytes))
+    await file.truncate(sizeBytes)
   } finally {
     await file.close()
   }
-  const spare = ((100 * SPARE_BYTES) / sizeFor(limitBytes)).toFixed(9)
+  const spare = ((100 * SPARE_BYTES) / sizeBytes).toFixed(9)
   const options = ["-q", "-F", "-m", spare, "-b", String(BLOCK_BYTES), "-I", String(INODE_BYTES)]
-  const sizes = ["-N", String(inodesFor(limitBytes)), "-J", `size=${JOURNAL_MIB}`]
+  const sizes = ["-N", String(inodes), "-J", `size=${JOURNAL_MIB}`]
   // Holes read as zeros: nothing needs to be written over.
   const lazily = ["-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0"]
   await run(["mkfs.ext4", ...options, ...sizes, ...lazily, unfinished])

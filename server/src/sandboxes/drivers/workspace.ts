@@ -108,7 +108,7 @@ export function createWorkspaces({
 
   async function open(owner: Owner, limitBytes: number | null): Promise<OpenWorkspace> {
     const found = (await isOnHost(owner)) ? null : await imagesOf(owner.userId)
-    if (found === null || (!found.exists && (limitBytes === null || !found.images.make))) {
+    if (found === null || (!found.exists && !found.images.make)) {
       await prepare(owner)
       return { path: path(owner), inside: path(owner), ...ON_HOST }
     }
