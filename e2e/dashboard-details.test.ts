@@ -144,17 +144,17 @@ test("what is quick shows no sign of loading, and what is slow does", async () =
   })
   await page.evaluate(`
     window.times = {}
+    addEventListener("click", () => { window.times.click ??= performance.now() }, true)
     const look = () => {
-      const now = performance.now()
-      if (document.querySelector("main h1")?.textContent === "Secrets") window.times.page ??= now
-      if (document.querySelector("main [aria-label=Loading]")) window.times.sign ??= now
+      if (document.querySelector("main [aria-label=Loading]")) window.times.sign ??= performance.now()
     }
     new MutationObserver(look).observe(document, { subtree: true, childList: true, characterData: true })
   `)
   await page.getByRole("link", { name: "Secrets" }).click()
   await page.getByRole("status", { name: "Loading" }).waitFor()
-  const times = await page.evaluate<{ page: number; sign: number }>("window.times")
-  assert.ok(times.sign - times.page >= 150, `hidden for ${times.sign - times.page} ms`)
+  // However slow the machine is, no timer rings early.
+  const times = await page.evaluate<{ click: number; sign: number }>("window.times")
+  assert.ok(times.sign - times.click >= 199, `hidden for ${times.sign - times.click} ms`)
   open()
   await page.getByRole("status", { name: "Loading" }).waitFor({ state: "detached" })
 })

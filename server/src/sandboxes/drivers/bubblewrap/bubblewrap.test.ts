@@ -7,7 +7,8 @@ import { connectGuest } from "../../guest-client.ts"
 import { anySignal, run, specOf, temporaryFolder, until } from "../../testing.ts"
 import { createBubblewrapDriver } from "./bubblewrap.ts"
 
-driverContract("bubblewrap", (dataDir) => createBubblewrapDriver({ dataDir, log: silentLogger }))
+// Workspaces that are folders, where they can be found from outside; `disk-images.test.ts` has those on users' disks.
+driverContract("bubblewrap", (dataDir) => createBubblewrapDriver({ dataDir, log: silentLogger, diskQuota: "watch" }))
 
 test("when the helper that shows the data folder is ended, the next opening makes another", async () => {
   await using folder = await temporaryFolder()
