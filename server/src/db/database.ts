@@ -53,9 +53,10 @@ export class UnexpectedRows extends Error {
   override readonly name = "UnexpectedRows"
 }
 
-/** Why a batch was rolled back: one of its steps concerned another number of rows than it must. */
-export function wrongRows(step: Step | undefined, count: number): Error {
-  return step?.otherwise?.() ?? new UnexpectedRows(`a statement concerned ${count} rows instead of ${step?.rows}`)
+/** Runs after each step of a batch, on both databases. */
+export function checkRows(step: Step, count: number): void {
+  if (step.rows === undefined || step.rows === count) return
+  throw step.otherwise?.() ?? new UnexpectedRows(`a statement concerned ${count} rows instead of ${step.rows}`)
 }
 
 /** Did this error come from a unique or primary key that was taken? (SQLite 2067 and 1555, PostgreSQL 23505.) */

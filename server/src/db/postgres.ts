@@ -1,6 +1,6 @@
 import { type CompiledQuery, Kysely, PostgresDialect } from "kysely"
 import pg from "pg"
-import { type BatchRows, type Database, type Step, wrongRows } from "./database.ts"
+import { type BatchRows, checkRows, type Database, type Step } from "./database.ts"
 import { listenOn } from "./postgres-listen.ts"
 import type { Schema } from "./schema.ts"
 
@@ -38,8 +38,7 @@ export function openPostgres(url: string, onError: (error: Error) => void, schem
           const compiled = step.query.compile()
           const result = await trx.executeQuery(compiled)
           const returns = result.rows.length > 0 || result.numAffectedRows === undefined
-          const count = returns ? result.rows.length : Number(result.numAffectedRows)
-          if (step.rows !== undefined && step.rows !== count) throw wrongRows(step, count)
+          checkRows(step, returns ? result.rows.length : Number(result.numAffectedRows))
           answers.push(result.rows)
         }
         return answers as BatchRows<S>

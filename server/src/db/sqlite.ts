@@ -1,9 +1,7 @@
 import { backup, DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite"
 import { type CompiledQuery, Kysely, SqliteAdapter, SqliteDialect } from "kysely"
-import { type BatchRows, type Database, type Step, wrongRows } from "./database.ts"
+import { type BatchRows, checkRows, type Database, type Step } from "./database.ts"
 import type { Schema } from "./schema.ts"
-import { createWriter, errorOf, type WriteJob } from "./writer.ts"
-import type { Outcome } from "./writer-thread.ts"
 import { countWrites } from "./writes.ts"
 
 const JOBS_A_COMMIT = 200
@@ -64,21 +62,6 @@ class Dialect extends SqliteDialect {
   }
 }
 
-interface Job {
-  steps: readonly Step[]
-  work: WriteJob
-  resolve(rows: unknown[][]): void
-  reject(error: unknown): void
-}
-
-function answer({ steps, resolve, reject }: Job, outcome: Outcome | undefined): void {
-  if (outcome === undefined) reject(new Error("the database gave no answer"))
-  else if (outcome === null) resolve(steps.map(() => []))
-  else if ("rows" in outcome) resolve(outcome.rows)
-  else if ("error" in outcome) reject(errorOf(outcome.error))
-  else reject(wrongRows(steps[outcome.step], outcome.count))
-}
-
 /** Opens or makes the database file. Throws what node:sqlite throws when the file is not one or cannot be written. */
 export function openSqlite(file: string): Database {
   const raw = new DatabaseSync(file, { timeout: 5000 })
@@ -95,8 +78,13 @@ export function openSqlite(file: string): Database {
     dialect: new Dialect({ database: { prepare: prepareRead, close: () => rawRead.close() } }),
   })
 
-  const writer = createWriter(file)
+  interface Job {
+    run(): unknown
+    resolve(value: unknown): void
+    reject(error: unknown): void
+  }
   const jobs: Job[] = []
+  const run = (sql: string) => void prepare(sql).run([])
 
   /** No connection any more: the database was closed with jobs under way. */
   function giveUp(error: unknown): void {
@@ -104,17 +92,45 @@ export function openSqlite(file: string): Database {
   }
 
   async function flush(): Promise<void> {
-    // The lock that Kysely's own transactions take: the thread writes beside none of them.
+    // The lock that Kysely's own transactions take: nothing slips into another's transaction.
     await kysely.connection().execute(async () => {
       const now = jobs.splice(0, JOBS_A_COMMIT)
       if (jobs.length > 0) setImmediate(() => void flush().catch(giveUp))
-      const work = now.map((job) => job.work)
+      const answers: (() => void)[] = []
       try {
-        const outcomes = await writer.write(work).finally(() => writes.written(work.flat()))
-        for (const [at, job] of now.entries()) answer(job, outcomes[at])
+        run("begin")
+        for (const job of now) {
+          run("savepoint job")
+          try {
+            const value = job.run()
+            answers.push(() => job.resolve(value))
+          } catch (error) {
+            run("rollback to job")
+            answers.push(() => job.reject(error))
+          }
+          run("release job")
+        }
+        run("commit")
       } catch (error) {
+        if (raw.isTransaction) raw.exec("rollback")
         for (const job of now) job.reject(error)
+        return
       }
+      for (const answer of answers) answer()
+    })
+  }
+
+  function runSteps(steps: readonly Step[]): unknown[][] {
+    return steps.map((step) => {
+      const compiled = step.query.compile()
+      const statement = prepare(compiled.sql)
+      if (statement.reader) {
+        const rows = statement.all(compiled.parameters)
+        checkRows(step, rows.length)
+        return rows
+      }
+      checkRows(step, Number(statement.run(compiled.parameters).changes))
+      return []
     })
   }
 
@@ -129,12 +145,7 @@ export function openSqlite(file: string): Database {
     },
     batch<const S extends readonly Step[]>(steps: S) {
       return new Promise<BatchRows<S>>((resolve, reject) => {
-        const work = steps.map(({ query, rows = null }) => {
-          const { sql, parameters } = query.compile()
-          return { sql, parameters: parameters.map(bind), rows }
-        })
-        // The thread gives the rows of each step, in order.
-        jobs.push({ steps, work, resolve: (rows) => resolve(rows as BatchRows<S>), reject })
+        jobs.push({ run: () => runSteps(steps), resolve: (value) => resolve(value as BatchRows<S>), reject })
         if (jobs.length === 1) setImmediate(() => void flush().catch(giveUp))
       })
     },
@@ -144,7 +155,6 @@ export function openSqlite(file: string): Database {
       await kysely.connection().execute(() => backup(raw, path, { rate: 1000 }))
     },
     async [Symbol.asyncDispose]() {
-      await kysely.connection().execute(async () => await writer[Symbol.asyncDispose]())
       await read.destroy()
       await kysely.destroy()
     },

@@ -7,14 +7,10 @@ export interface Writes {
 export interface WriteCounter extends Writes {
   /** What is to be called whenever the one connection that writes runs this statement. */
   watch(sql: string): () => void
-  /** What another connection of this program has just committed. */
-  written(statements: readonly { sql: string }[]): void
 }
 
 const WRITE = /^\s*(?:insert into|update|delete from) "(\w+)"/i
 const READ = /^\s*(?:select|begin|savepoint|release|pragma)\b/i
-
-const MOST_TEXTS = 1000
 
 /** What is written inside a transaction counts again at its end: only then others see it. */
 export function countWrites(): WriteCounter {
@@ -22,25 +18,7 @@ export function countWrites(): WriteCounter {
   const uncommitted = new Set<string>()
   let others = 0
   const count = (table: string) => counts.set(table, (counts.get(table) ?? 0) + 1)
-  /** By their texts, which are the same ones again and again. */
-  const tables = new Map<string, string | null>()
-  function tableOf(sql: string): string | null {
-    let table = tables.get(sql)
-    if (table === undefined) {
-      table = WRITE.exec(sql)?.[1] ?? null
-      if (tables.size >= MOST_TEXTS) tables.clear()
-      tables.set(sql, table)
-    }
-    return table
-  }
   return {
-    written(statements) {
-      for (const { sql } of statements) {
-        const table = tableOf(sql)
-        if (table !== null) count(table)
-        else if (!READ.test(sql)) others++
-      }
-    },
     of: (tables) => tables.reduce((sum, table) => sum + (counts.get(table) ?? 0), others),
     watch(sql) {
       const table = WRITE.exec(sql)?.[1]

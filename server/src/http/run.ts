@@ -65,7 +65,8 @@ export async function run(
       options.accessLog?.recordAtEnd(request, reply)
       return reply
     }
-    await endOfTurn()
+    const others = endOfTurn()
+    if (others !== null) await others
     return await sendAndRecord(options, answer, request, reply)
   } catch (thrown) {
     // What an abort breaks off is no fault of ours: the client is gone, or its key died under way.
@@ -205,18 +206,26 @@ export function checkAnswer(endpoint: Endpoint, status: number, body: unknown): 
   if (!isDeepStrictEqual(parsed.data, sent)) throw new Error(`${endpoint.id} answers with fields beyond the contract`)
 }
 
+/** In how much company an answer waits for the others. Few wake their readers each anyway, and would wait for nothing. */
+const MANY = 4
 let turn: Promise<void> | null = null
+let answers = 0
+let answersBefore = 0
 
 /**
- * When all that had come in with this request was looked at. Answers that leave one right after the other wake whoever
- * reads them (a proxy, most of all) once instead of each time, which costs as much as the rest of a small request.
+ * When all that had come in with this request was looked at; null where the last turn had few answers. Answers that leave
+ * one right after the other wake whoever reads them (a proxy, most of all) once instead of each time, which costs as much
+ * as the rest of a small request.
  */
-function endOfTurn(): Promise<void> {
+function endOfTurn(): Promise<void> | null {
+  answers++
   turn ??= new Promise((resolve) =>
     setImmediate(() => {
+      answersBefore = answers
+      answers = 0
       turn = null
       resolve()
     }),
   )
-  return turn
+  return answersBefore < MANY ? null : turn
 }
