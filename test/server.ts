@@ -70,16 +70,13 @@ export function cleanEnvironment(): Record<string, string> {
   return env
 }
 
-/** What `npm start` runs, without npm: node's arguments, and what it sets in the environment before. */
-function startCommand(root: string): { command: string[]; set: Record<string, string> } {
+/** What `npm start` runs, without npm. */
+function startCommand(root: string): string[] {
   const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
-  const words = String(scripts.start).split(" ")
-  const node = words.indexOf("node")
-  const set = words.slice(0, node).flatMap((word) => {
-    const [name = "", value] = word.split("=")
-    return value === undefined ? [] : [[name, value] as const]
-  })
-  return { command: [process.execPath, ...words.slice(node + 1)], set: Object.fromEntries(set) }
+  const [, ...args] = String(scripts.start)
+    .replace(/^exec /, "")
+    .split(" ")
+  return [process.execPath, ...args]
 }
 
 /** Starts the server and waits until it says where it is. Rejects with what it said when it ends instead. */
@@ -88,17 +85,15 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
   const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), "autonomis-e2e-"))
   const database = options.database === "postgres" && !options.databaseUrl ? await freshPostgresUrl() : null
   const databaseUrl = options.databaseUrl ?? database?.url ?? null
-  const { command, set } = startCommand(root)
   const [program = "", ...args] = options.npm
     ? ["npm", "start", "--silent"]
-    : [...(options.within ?? []), ...command, ...(options.trusting ? [] : ["--check-answers"])]
+    : [...(options.within ?? []), ...startCommand(root), ...(options.trusting ? [] : ["--check-answers"])]
   const child = spawn(program, args, {
     cwd: root,
     detached: options.npm === true,
     stdio: ["ignore", "pipe", "pipe"],
     env: {
       ...cleanEnvironment(),
-      ...set,
       AUTONOMIS_DATA_DIR: dataDir,
       AUTONOMIS_PORT: "0",
       // Tests ask no registry but their own.
