@@ -99,17 +99,9 @@ test("axe finds no violation on any page in either theme, and none is wider than
   await signIn(page, server.adminKey)
   const goTo = (path: string) => page.evaluate(`history.pushState(null, "", ${JSON.stringify(path)})`)
   for (const { name, path, ready } of PAGES) {
-    // Within the page, as a link would lead there; once more where the page before had not come to rest.
-    const isThere = async () => {
-      await goTo(path)
-      return await ready(page)
-        .waitFor({ timeout: 8000 })
-        .then(
-          () => true,
-          () => false,
-        )
-    }
-    await until(isThere, `${name} is there`, 25_000)
+    // Within the page, as a link would lead there.
+    await goTo(path)
+    await ready(page).waitFor()
     await look(name)
   }
   await goTo("/welcome")

@@ -67,12 +67,14 @@ export const PAGES: readonly DashboardPage[] = [
   { name: "admin-audit", path: "/admin/audit", ready: (page) => page.getByRole("columnheader", { name: "Actor" }) },
 ]
 
-/** Signs in by the form, as a person would. */
+/** Signs in by the form, as a person would, and waits until no page leads on to another any more. */
 export async function signIn(page: Page, key: string, path = "/"): Promise<void> {
   await page.goto(path)
   await page.getByLabel("API key", { exact: true }).fill(key)
   await page.getByRole("button", { name: "Sign in" }).click()
   await page.getByRole("navigation").waitFor()
+  // What only leads on, as home does, has no heading; a test that goes elsewhere before would be led away from there.
+  await page.getByRole("heading", { level: 1 }).first().waitFor()
 }
 
 /** A user with an agent named manager; gives the user's key. */
