@@ -1,8 +1,7 @@
 import assert from "node:assert/strict"
-import { after, before, test } from "node:test"
-import { startServer, type TestServer } from "../test/server.ts"
+import { before, test } from "node:test"
 import { until } from "../test/until.ts"
-import { startBrowser, type TestBrowser } from "./browser.ts"
+import { startDashboard } from "./dashboard.ts"
 import { signIn } from "./dashboard-pages.ts"
 
 /** More than two pages of the list; ten thousand take a minute to make. */
@@ -10,11 +9,8 @@ const USERS = process.env.TEST_LONG ? 10_000 : 230
 const nameOf = (n: number) => `user-${String(n).padStart(5, "0")}`
 const LAST = nameOf(USERS - 1)
 
-let server: TestServer
-let browser: TestBrowser
+const { server, browser } = await startDashboard()
 before(async () => {
-  server = await startServer()
-  browser = await startBrowser(server.url)
   for (let from = 0; from < USERS; from += 10)
     await Promise.all(
       Array.from({ length: 10 }, (_, i) => from + i).map(async (n) => {
@@ -22,10 +18,6 @@ before(async () => {
         assert.equal((await server.call("POST", "/users", body)).status, 201)
       }),
     )
-})
-after(async () => {
-  await browser?.[Symbol.asyncDispose]()
-  await server?.[Symbol.asyncDispose]()
 })
 
 test("users are searched on the server and shown page by page, however many there are", async () => {

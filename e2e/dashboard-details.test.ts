@@ -1,21 +1,13 @@
 import assert from "node:assert/strict"
-import { after, before, test } from "node:test"
+import { test } from "node:test"
 import { startAnthropicDouble } from "../test/doubles/anthropic.ts"
-import { startServer, type TestServer } from "../test/server.ts"
+import { startServer } from "../test/server.ts"
 import { until } from "../test/until.ts"
-import { startBrowser, type TestBrowser } from "./browser.ts"
+import { startBrowser } from "./browser.ts"
+import { startDashboard } from "./dashboard.ts"
 import { account, say, signIn } from "./dashboard-pages.ts"
 
-let server: TestServer
-let browser: TestBrowser
-before(async () => {
-  server = await startServer()
-  browser = await startBrowser(server.url)
-})
-after(async () => {
-  await browser?.[Symbol.asyncDispose]()
-  await server?.[Symbol.asyncDispose]()
-})
+const { server, browser } = await startDashboard()
 
 const MARKDOWN = `Here it is:
 

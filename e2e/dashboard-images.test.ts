@@ -1,25 +1,15 @@
 import assert from "node:assert/strict"
-import { after, before, test } from "node:test"
+import { test } from "node:test"
 import type { Page } from "playwright-core"
-import { startServer, type TestServer } from "../test/server.ts"
 import { until } from "../test/until.ts"
-import { startBrowser, type TestBrowser } from "./browser.ts"
+import { startDashboard } from "./dashboard.ts"
 import { account, say, signIn } from "./dashboard-pages.ts"
 import { barsPng } from "./png.ts"
 
 const RED = barsPng([0.9, 0.4, 0.6], [200, 60, 50])
 const BLUE = barsPng([0.2, 0.5, 0.8], [50, 90, 200])
 
-let server: TestServer
-let browser: TestBrowser
-before(async () => {
-  server = await startServer()
-  browser = await startBrowser(server.url)
-})
-after(async () => {
-  await browser?.[Symbol.asyncDispose]()
-  await server?.[Symbol.asyncDispose]()
-})
+const { server, browser } = await startDashboard()
 
 /** Sends two images with a text, and waits for the answer. */
 async function sendImages(page: Page): Promise<void> {

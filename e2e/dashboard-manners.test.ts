@@ -2,24 +2,16 @@ import assert from "node:assert/strict"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { after, before, test } from "node:test"
+import { test } from "node:test"
 import type { Page } from "playwright-core"
-import { startServer, type TestServer } from "../test/server.ts"
+import { startServer } from "../test/server.ts"
 import { until } from "../test/until.ts"
-import { startBrowser, type TestBrowser } from "./browser.ts"
+import { startBrowser } from "./browser.ts"
 import { lineTo } from "./cuttable.ts"
+import { startDashboard } from "./dashboard.ts"
 import { account, signIn } from "./dashboard-pages.ts"
 
-let server: TestServer
-let browser: TestBrowser
-before(async () => {
-  server = await startServer()
-  browser = await startBrowser(server.url)
-})
-after(async () => {
-  await browser?.[Symbol.asyncDispose]()
-  await server?.[Symbol.asyncDispose]()
-})
+const { server, browser } = await startDashboard()
 
 /** What has the keyboard, by its name or text. */
 const focused = (page: Page) =>

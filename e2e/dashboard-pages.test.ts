@@ -1,10 +1,10 @@
 import assert from "node:assert/strict"
-import { after, before, test } from "node:test"
+import { before, test } from "node:test"
 import axe from "axe-core"
 import type { Locator, Page } from "playwright-core"
-import { startServer, type TestServer } from "../test/server.ts"
 import { until } from "../test/until.ts"
-import { DESKTOP, PHONE, startBrowser, type TestBrowser, type TestPage } from "./browser.ts"
+import { DESKTOP, PHONE, type TestPage } from "./browser.ts"
+import { startDashboard } from "./dashboard.ts"
 import { PAGES, signIn } from "./dashboard-pages.ts"
 import { firstLoadKb } from "./first-load.ts"
 import { seed } from "./seed.ts"
@@ -14,17 +14,8 @@ const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-pra
 /** The browser has drawn what was changed. */
 const TWO_FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
-let server: TestServer
-let browser: TestBrowser
-before(async () => {
-  server = await startServer()
-  browser = await startBrowser(server.url)
-  await seed(server)
-})
-after(async () => {
-  await browser?.[Symbol.asyncDispose]()
-  await server?.[Symbol.asyncDispose]()
-})
+const { server, browser } = await startDashboard()
+before(() => seed(server))
 
 interface Violation {
   id: string

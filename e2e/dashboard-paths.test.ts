@@ -1,27 +1,15 @@
 import assert from "node:assert/strict"
 import { readFile } from "node:fs/promises"
-import { after, before, test } from "node:test"
+import { test } from "node:test"
 import type { Page } from "playwright-core"
-import { type RegistryDouble, startRegistryDouble } from "../test/doubles/clawhub/registry.ts"
 import { startOpenAiDouble } from "../test/doubles/openai.ts"
-import { startServer, type TestServer } from "../test/server.ts"
+import { startServer } from "../test/server.ts"
 import { until } from "../test/until.ts"
-import { startBrowser, type TestBrowser } from "./browser.ts"
+import { startBrowser } from "./browser.ts"
+import { startDashboardWithRegistry } from "./dashboard.ts"
 import { account, signIn } from "./dashboard-pages.ts"
 
-let registry: RegistryDouble
-let server: TestServer
-let browser: TestBrowser
-before(async () => {
-  registry = await startRegistryDouble()
-  server = await startServer({ env: { AUTONOMIS_CLAWHUB_URL: registry.url } })
-  browser = await startBrowser(server.url)
-})
-after(async () => {
-  await browser?.[Symbol.asyncDispose]()
-  await server?.[Symbol.asyncDispose]()
-  await registry?.[Symbol.asyncDispose]()
-})
+const { server, browser } = await startDashboardWithRegistry()
 
 /** Drops a file as a hand would: the browser's own events, with the file in them. */
 async function drop(page: Page, selector: string, name: string, type: string, text: string): Promise<void> {

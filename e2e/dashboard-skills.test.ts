@@ -1,26 +1,12 @@
 import assert from "node:assert/strict"
 import { randomBytes } from "node:crypto"
-import { after, before, test } from "node:test"
-import { type RegistryDouble, startRegistryDouble } from "../test/doubles/clawhub/registry.ts"
-import { startServer, type TestServer } from "../test/server.ts"
+import { test } from "node:test"
 import { until } from "../test/until.ts"
 import { makeZip, skillMd } from "../test/zip.ts"
-import { startBrowser, type TestBrowser } from "./browser.ts"
+import { startDashboardWithRegistry } from "./dashboard.ts"
 import { account, signIn } from "./dashboard-pages.ts"
 
-let registry: RegistryDouble
-let server: TestServer
-let browser: TestBrowser
-before(async () => {
-  registry = await startRegistryDouble()
-  server = await startServer({ env: { AUTONOMIS_CLAWHUB_URL: registry.url } })
-  browser = await startBrowser(server.url)
-})
-after(async () => {
-  await browser?.[Symbol.asyncDispose]()
-  await server?.[Symbol.asyncDispose]()
-  await registry?.[Symbol.asyncDispose]()
-})
+const { registry, server, browser } = await startDashboardWithRegistry()
 
 test("an install from a slow registry shows its stage and how much has come, and says why when it breaks off", async () => {
   const { page, faults } = await browser.open()

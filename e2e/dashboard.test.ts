@@ -1,22 +1,13 @@
 import assert from "node:assert/strict"
-import { after, before, test } from "node:test"
+import { test } from "node:test"
 import type { Page } from "playwright-core"
-import { startServer, type TestServer } from "../test/server.ts"
 import { until } from "../test/until.ts"
-import { PHONE, startBrowser, type TestBrowser } from "./browser.ts"
+import { PHONE, startBrowser } from "./browser.ts"
 import { lineTo } from "./cuttable.ts"
+import { startDashboard } from "./dashboard.ts"
 import { account, say, signIn } from "./dashboard-pages.ts"
 
-let server: TestServer
-let browser: TestBrowser
-before(async () => {
-  server = await startServer()
-  browser = await startBrowser(server.url)
-})
-after(async () => {
-  await browser?.[Symbol.asyncDispose]()
-  await server?.[Symbol.asyncDispose]()
-})
+const { server, browser } = await startDashboard()
 
 /** A command that goes on until the test lets it. */
 const WAITING = '/tool bash {"command":"echo line-$((0+1)); until [ -e go ]; do sleep 0.1; done; echo line-$((0+2))"}'
