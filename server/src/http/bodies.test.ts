@@ -104,34 +104,21 @@ test("pictures of a large body are taken out of it", async () => {
   assert.deepEqual(Object(await answer.json()).lifted, [["messages[0].content[0].data", MIB]])
 })
 
-/** A request of so many bytes, of which only the first part is sent. */
-async function begin(user: string, size: number, send: string) {
-  const socket = await server.socket()
-  let answer = ""
-  socket
-    .on("error", () => {})
-    .on("data", (chunk) => {
-      answer += chunk
-    })
-  socket.write(
-    `POST ${path(user)} HTTP/1.1\r\nHost: x\r\nX-API-Key: ${user}\r\nContent-Type: application/json\r\n` +
-      `Content-Length: ${size}\r\n\r\n${send}`,
-  )
-  return { socket, answer: () => answer }
-}
+const begin = (user: string, sizeBytes: number) => server.begin(`POST ${path(user)}`, user, sizeBytes)
 
 test("a user's large bodies are received by turns: what waits takes no memory, and nobody else waits", async () => {
   const whole = Buffer.alloc(20 * MIB, 0x20)
   whole.write(JSON.stringify(says("a")), "latin1")
-  const first = await begin("ada", whole.length, "{")
-  const second = await begin("ada", whole.length, "{")
-  await new Promise((resolve) => setImmediate(resolve))
-  const third = await begin("ada", whole.length, "")
+  const first = await begin("ada", whole.length)
+  const second = await begin("ada", whole.length)
+  for (const one of [first, second]) await one.send(1)
+  await server.arrive()
+  const third = await begin("ada", whole.length)
   let sent = false
   third.socket.write(whole, () => {
     sent = true
   })
-  const other = await begin("bob", whole.length, "")
+  const other = await begin("bob", whole.length)
   other.socket.write(whole)
   await until(() => other.answer().startsWith("HTTP/1.1 200"), "bob is answered", 20_000)
   assert.deepEqual([sent, third.answer()], [false, ""])
@@ -158,7 +145,7 @@ test("who is over the rate is told before a large body is received", async () =>
   server.directory.addKey("bob", { kind: "user", userId: "usr_bob", limits })
   const small = await fetch(`${server.url}${path("bob")}`, { method: "POST", headers: { "X-API-Key": "bob" } })
   await small.text()
-  const { socket, answer } = await begin("bob", 13 * MIB, "{")
+  const { socket, answer } = await begin("bob", 13 * MIB)
   await until(() => answer().startsWith("HTTP/1.1 429"), "refused")
   socket.destroy()
   await once(socket, "close")

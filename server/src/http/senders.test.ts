@@ -7,7 +7,7 @@ import type { FastifyReply } from "fastify"
 import { until } from "../../../test/until.ts"
 import { Answer, endpoint, type Route, SENT } from "./endpoint.ts"
 import { createSenders } from "./senders.ts"
-import { startTestServer, type TestServer } from "./test-server.ts"
+import { type BegunRequest, startTestServer, type TestServer } from "./test-server.ts"
 
 const MIB = 1024 * 1024
 const A = "/api/v1/users/ada/agents/manager"
@@ -36,28 +36,9 @@ before(async () => {
 })
 after(() => server[Symbol.asyncDispose]())
 
-/** A request of so many bytes; what its body is comes later. */
-async function begin(head: string, size: number) {
-  const socket = await server.socket()
-  let answer = ""
-  socket
-    .on("error", () => {})
-    .on("data", (chunk) => {
-      answer += chunk
-    })
-  socket.write(
-    `${head} HTTP/1.1\r\nHost: x\r\nX-API-Key: ada\r\nContent-Type: application/json\r\nContent-Length: ${size}\r\n\r\n`,
-  )
-  const send = (bytes: number) =>
-    new Promise<void>((resolve) => socket.write(Buffer.alloc(bytes, 0x20), () => resolve()))
-  return { socket, send, answer: () => answer }
-}
-/** Lets what was sent arrive: the server has read all that came before this. */
-const arrive = async () => {
-  for (let i = 0; i < 3; i++) await server.call("GET", "/health")
-}
+const begin = (request: string, sizeBytes: number) => server.begin(request, "ada", sizeBytes)
 
-async function refused(one: Awaited<ReturnType<typeof begin>>, form: RegExp) {
+async function refused(one: BegunRequest, form: RegExp) {
   await until(() => one.answer().startsWith("HTTP/1.1 408 "), "it is told so")
   if (!one.socket.closed) await once(one.socket, "close")
   assert.match(one.answer(), /\r\nconnection: close\r\n/i)
@@ -70,11 +51,11 @@ test("who sends a large body slower than the least rate is told 408, loses the c
   // Two of these are all that one user may have at once.
   const two = [await begin(`POST ${A}/chat/stream`, 20 * MIB), await begin(`POST ${A}/chat/stream`, 20 * MIB)]
   for (const one of two) await one.send(100_000)
-  await arrive()
+  await server.arrive()
   const next = await begin(`POST ${A}/chat/stream`, 2 * MIB)
   const bytes = Buffer.from('{"messages":[{"role":"user","content":"a"}]}'.padEnd(2 * MIB))
   next.socket.write(bytes)
-  await arrive()
+  await server.arrive()
   passSeconds(10)
   assert.deepEqual(
     [...two, next].map(({ answer }) => answer()),
@@ -90,7 +71,7 @@ test("who keeps to the least rate is not cut, however long it takes", async () =
   const one = await begin(`POST ${A}/chat/stream`, 20 * MIB)
   for (let second = 0; second < 40; second++) {
     await one.send(200 * 1024)
-    await arrive()
+    await server.arrive()
     passSeconds(1)
   }
   assert.equal(one.answer(), "")
@@ -105,7 +86,7 @@ for (const [what, head, size] of [
     const one = await begin(head, size)
     for (let second = 0; second < 30; second++) {
       await one.send(1)
-      await arrive()
+      await server.arrive()
       passSeconds(1)
     }
     assert.equal(one.answer(), "")
@@ -116,7 +97,7 @@ for (const [what, head, size] of [
 test("a body that trickles to the gateway is told in OpenAI's form", async () => {
   const one = await begin("POST /gateway/ada/manager/v1/chat/completions", 50)
   await one.send(1)
-  await arrive()
+  await server.arrive()
   passSeconds(31)
   await refused(one, /\{"error":\{"message":"the request came too slowly",.*"code":"request_timeout","param":null\}\}$/)
 })

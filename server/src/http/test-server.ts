@@ -15,6 +15,17 @@ export interface TestServer extends AsyncDisposable {
   /** Writes bytes as they are and reads until the server closes or `until` is seen. */
   raw(bytes: string | Buffer, until?: RegExp): Promise<string>
   socket(): Promise<Socket>
+  /** Sends the head of a request whose body has so many bytes, such as `POST /api/v1/…`; its body comes by hand. */
+  begin(request: string, key: string, sizeBytes: number): Promise<BegunRequest>
+  /** Lets what was sent arrive: the server has read all that came before this. */
+  arrive(): Promise<void>
+}
+export interface BegunRequest {
+  socket: Socket
+  /** So many blanks of the body. */
+  send(bytes: number): Promise<void>
+  /** What has come back so far. */
+  answer(): string
 }
 export interface CallOptions {
   key?: string | undefined
@@ -97,6 +108,25 @@ export async function startTestServer(
     port,
     directory,
     socket,
+    async begin(request, key, sizeBytes) {
+      const one = await socket()
+      let answer = ""
+      one
+        .on("error", () => {})
+        .on("data", (chunk) => {
+          answer += chunk
+        })
+      one.write(
+        `${request} HTTP/1.1\r\nHost: x\r\nX-API-Key: ${key}\r\nContent-Type: application/json\r\n` +
+          `Content-Length: ${sizeBytes}\r\n\r\n`,
+      )
+      const send = (bytes: number) =>
+        new Promise<void>((resolve) => one.write(Buffer.alloc(bytes, 0x20), () => resolve()))
+      return { socket: one, send, answer: () => answer }
+    },
+    async arrive() {
+      for (let i = 0; i < 3; i++) await (await fetch(`${url}/health`)).text()
+    },
     async call(method, path, { key, headers = {}, body } = {}) {
       const sent = new Headers(body === undefined ? {} : { "Content-Type": "application/json" })
       if (key !== undefined) sent.set("X-API-Key", key)
