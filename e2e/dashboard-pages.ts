@@ -22,7 +22,7 @@ export const PAGES: readonly DashboardPage[] = [
   {
     name: "chat-image",
     path: "/u/ada/chat/manager/chart",
-    ready: (page) => page.getByRole("button", { name: "Copy answer" }).first(),
+    ready: (page) => page.getByRole("button", { name: "Enlarge image from the tool" }),
   },
   { name: "agents", path: "/u/ada/agents", ready: (page) => page.getByRole("button", { name: "Talk to coder" }) },
   { name: "new-agents", path: "/u/ada/new-agents", ready: (page) => page.getByText("Starting point", { exact: true }) },

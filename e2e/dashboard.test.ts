@@ -350,7 +350,8 @@ test("on a phone everything fits and the same links lead on", async () => {
   await answers(page).waitFor()
   for (const name of ["Agents", "Secrets", "Skills", "Usage", "Logs", "Chat"]) {
     await page.getByRole("navigation", { name: "Main" }).getByRole("link", { name, exact: true }).click()
-    await page.getByRole("heading", { level: 1 }).waitFor()
+    const title = name === "Chat" ? "manager" : name
+    await page.getByRole("heading", { name: title, exact: true, level: 1 }).waitFor()
     const wide = await page.evaluate<number>("document.documentElement.scrollWidth - innerWidth")
     assert.ok(wide <= 0, `${name} is ${wide} px wider than the screen`)
   }
