@@ -60,7 +60,8 @@ test("a user's agents share an exact disk: it survives a crash, and goes with th
       await crashed.stop()
       return t.skip("no image can be mounted here")
     }
-    assert.match(crashed.output().stderr, /"message":"sandbox self-test passed".*disk quota \(images\)/)
+    const passed = /"message":"sandbox self-test passed".*disk quota \(images\)/
+    await until(() => passed.test(crashed.output().stderr), "the log says so too")
     await account(crashed, "ada")
     await account(crashed, "bob")
     const ada = "/users/ada/agents"
@@ -107,7 +108,8 @@ test("with the watch in its place, commands that pass the storage are ended, and
     "for i in $(seq 2000); do head -c 500K /dev/zero > f$i; sleep 0.01; done; echo all",
   )
   assert.match(told, /killed: storage limit 16 MiB/)
-  assert.match(server.output().stderr, /no exact disk quota here \(AUTONOMIS_DISK_QUOTA is watch\)/)
+  const notExact = /no exact disk quota here \(AUTONOMIS_DISK_QUOTA is watch\)/
+  await until(() => notExact.test(server.output().stderr), "the start says so")
 })
 
 test("a disk for each user is not promised where there is no sandbox that could have one", async () => {

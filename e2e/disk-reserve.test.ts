@@ -41,7 +41,8 @@ test("under the reserve uploads and tool writes are refused in words, chats go o
     messages.map(({ role }: { role: string }) => role),
     ["user", "assistant"],
   )
-  assert.match(server.output().stderr, /"level":"error".*the disk is nearly full/)
+  const logged = /"level":"error".*the disk is nearly full/
+  await until(() => logged.test(server.output().stderr), "the log says so")
 })
 
 test("with a reserve that is there nothing is refused, and one that cannot be read stops the start", async () => {

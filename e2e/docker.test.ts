@@ -47,7 +47,8 @@ test("without a daemon the server starts, chats work, and a tool call answers wi
   const [call] = (await ask(server, key, bash("echo ran"))).tool_calls
   assert.equal(call.is_error, true)
   assert.match(call.result, /no Docker daemon answers; (start|install) it with/)
-  assert.match(server.output().stderr, /"message":"sandbox self-test failed".*no Docker daemon answers/)
+  const failed = /"message":"sandbox self-test failed".*no Docker daemon answers/
+  await until(() => failed.test(server.output().stderr), "the log says so too")
   assert.equal((await server.call("DELETE", "/users/ada/agents/other", undefined, key)).status, 204)
 })
 

@@ -56,7 +56,8 @@ test("driver none runs commands, and says loudly that nothing holds them", async
   const key = await account(server)
   const tool = await ask(server, key, '/tool bash {"command":"echo ran"}')
   assert.match(tool.body.tool_calls[0].result, /^ran/)
-  assert.match(server.output().stderr, /"level":"warn".*WITHOUT ANY SANDBOX/)
+  const warning = /"level":"warn".*WITHOUT ANY SANDBOX/
+  await until(() => warning.test(server.output().stderr), "the log says so")
   await using browser = await startBrowser(server.url)
   const { page } = await browser.open()
   await signIn(page, server.adminKey, "/admin/health")

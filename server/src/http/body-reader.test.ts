@@ -1,5 +1,6 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
+import { until } from "../../../test/until.ts"
 import { createBodyReader } from "./body-reader.ts"
 import { lift } from "./lift.ts"
 import { readJson } from "./read-json.ts"
@@ -52,11 +53,7 @@ test("the thread ends when there is nothing to read, and is there again for the 
   }
   const first = await read()
   assert.ok("value" in first && first.sha256 !== null)
-  const end = performance.now() + 20_000
-  while (threads().workers.length > 0) {
-    assert.ok(performance.now() < end, "the thread has ended")
-    await new Promise((resolve) => setTimeout(resolve, 10))
-  }
+  await until(() => threads().workers.length === 0, "the thread has ended", 20_000)
   assert.deepEqual({ ...(await read()), id: 1 }, first)
 })
 
