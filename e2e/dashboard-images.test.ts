@@ -18,8 +18,7 @@ async function sendImages(page: Page): Promise<void> {
     { name: "blue.png", mimeType: "image/png", buffer: BLUE },
   ])
   await page.getByAltText("blue.png").waitFor()
-  await page.getByLabel("Message").fill("Compare these two")
-  await page.getByLabel("Message").press("Enter")
+  await say(page, "Compare these two")
   await page.getByRole("button", { name: "Copy answer" }).waitFor()
 }
 
@@ -111,11 +110,7 @@ test("an image that a tool looked at is shown while the run goes on, and when th
   const { page, faults } = await browser.open()
   await signIn(page, await account(server, "looks"))
   const files = "/users/looks/agents/manager/files"
-  const sent = await fetch(`${server.url}/api/v1${files}/chart.png`, {
-    ...{ method: "PUT", body: new Uint8Array(RED) },
-    headers: { "X-API-Key": server.adminKey, "Content-Type": "image/png" },
-  })
-  assert.equal(sent.status, 201)
+  assert.equal((await server.call("PUT", `${files}/chart.png`, RED)).status, 201)
   // The second call holds the run until the test has seen what the first gave back.
   await say(page, '/tool read {"path":"chart.png"}\n/tool bash {"command":"until [ -e go ]; do sleep 0.1; done"}')
   const picture = page.getByRole("button", { name: "Enlarge image from the tool" })

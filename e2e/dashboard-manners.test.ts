@@ -9,7 +9,7 @@ import { until } from "../test/until.ts"
 import { startBrowser } from "./browser.ts"
 import { lineTo } from "./cuttable.ts"
 import { startDashboard } from "./dashboard.ts"
-import { account, signIn } from "./dashboard-pages.ts"
+import { account, say, signIn } from "./dashboard-pages.ts"
 
 const { server, browser } = await startDashboard()
 
@@ -27,8 +27,7 @@ test("a server that went away in mid-answer is said to be away; back again, the 
     await using own = await startBrowser(line.url)
     const { page } = await own.open()
     await signIn(page, await account(first, "away"))
-    await page.getByLabel("Message").fill('/tool bash {"command":"echo begun; sleep 60"}')
-    await page.getByLabel("Message").press("Enter")
+    await say(page, '/tool bash {"command":"echo begun; sleep 60"}')
     // What the command said, not the question: only then the run has begun.
     await page.getByText("begun", { exact: true }).first().waitFor()
     await first.kill9()
@@ -133,8 +132,7 @@ test("a long conversation is read page by page once, and after an answer only it
   await signIn(page, key, "/u/long/chat/manager/long")
   await page.getByText("line 900", { exact: true }).waitFor()
   assert.equal(reads, 5)
-  await page.getByLabel("Message").fill("and one more")
-  await page.getByLabel("Message").press("Enter")
+  await say(page, "and one more")
   await page
     .getByText(/and one more/)
     .first()

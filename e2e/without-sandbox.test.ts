@@ -6,7 +6,7 @@ import { test } from "node:test"
 import { startServer, type TestServer } from "../test/server.ts"
 import { until } from "../test/until.ts"
 import { startBrowser } from "./browser.ts"
-import { signIn } from "./dashboard-pages.ts"
+import { account, signIn } from "./dashboard-pages.ts"
 
 /** Runs the rest of the command where bubblewrap cannot be seen, in a mount namespace of its own. */
 const WITHOUT_BUBBLEWRAP = [
@@ -18,12 +18,6 @@ const WITHOUT_BUBBLEWRAP = [
   "sh",
 ]
 
-async function account(server: TestServer): Promise<string> {
-  const { body } = await server.call("POST", "/users", { user: "ada" })
-  await server.call("POST", "/users/ada/agents", { name: "manager" })
-  return body.api_key
-}
-
 const ask = (server: TestServer, key: string, content: string) =>
   server.call("POST", "/users/ada/agents/manager/chat", { messages: [{ role: "user", content }] }, key)
 
@@ -33,7 +27,7 @@ test("without bubblewrap one line says how to get it, chats work, and a tool cal
     await using server = await startServer({ within: WITHOUT_BUBBLEWRAP, env: { HIDDEN_PATH: empty } })
     const line = /^bubblewrap, the sandbox of the agents' tools, is not installed.*$/m
     await until(() => line.test(server.output().stdout), "the line is said")
-    const key = await account(server)
+    const key = await account(server, "ada")
     const chat = await ask(server, key, "Who are you?")
     assert.equal(chat.status, 200, JSON.stringify(chat.body))
     const tool = await ask(server, key, '/tool bash {"command":"echo ran > /tmp/ran; echo ran"}')
@@ -53,7 +47,7 @@ test("without bubblewrap one line says how to get it, chats work, and a tool cal
 
 test("driver none runs commands, and says loudly that nothing holds them", async () => {
   await using server = await startServer({ env: { AUTONOMIS_SANDBOX: "none" } })
-  const key = await account(server)
+  const key = await account(server, "ada")
   const tool = await ask(server, key, '/tool bash {"command":"echo ran"}')
   assert.match(tool.body.tool_calls[0].result, /^ran/)
   const warning = /"level":"warn".*WITHOUT ANY SANDBOX/
