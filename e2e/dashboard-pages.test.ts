@@ -8,6 +8,7 @@ import { startDashboard } from "./dashboard.ts"
 import { PAGES, signIn } from "./dashboard-pages.ts"
 import { firstLoadKb } from "./first-load.ts"
 import { seed } from "./seed.ts"
+import { uploadSkill } from "./upload-skill.ts"
 
 const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
@@ -228,12 +229,8 @@ test("hostile texts, names and files run nothing, and nothing leaves the machine
   await made("POST", `${agent}/chat`, { session: "picture", messages: [{ role: "user", content }] })
   const stored = (await server.call("GET", `${agent}/sessions/picture`)).body.messages[0]
   const image = `${agent}/sessions/picture/messages/${stored.id}/images/${stored.content[1].hash}`
-  const skill = await fetch(`${server.url}/api/v1/users/${user}/skills/bad/file`, {
-    method: "PUT",
-    headers: { "X-API-Key": server.adminKey, "Content-Type": "text/markdown" },
-    body: `---\nname: bad\ndescription: ${JSON.stringify(HOSTILE.slice(0, 700))}\n---\n${HOSTILE}\n`,
-  })
-  assert.equal(skill.status, 201)
+  const skill = `---\nname: bad\ndescription: ${JSON.stringify(HOSTILE.slice(0, 700))}\n---\n${HOSTILE}\n`
+  assert.equal((await uploadSkill(server, { user, skill: "bad" }, skill)).status, 201)
 
   const { page, context, faults } = await browser.open()
   const dialogs: string[] = []

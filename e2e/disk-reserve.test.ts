@@ -3,6 +3,7 @@ import { test } from "node:test"
 import { refusedStart, startServer } from "../test/server.ts"
 import { until } from "../test/until.ts"
 import { skillMd } from "../test/zip.ts"
+import { uploadSkill } from "./upload-skill.ts"
 
 const FULL = /disk is nearly full/
 
@@ -20,11 +21,7 @@ test("under the reserve uploads and tool writes are refused in words, chats go o
   const refused = await upload()
   assert.equal(refused.body.code, "sandbox_unavailable")
   assert.match(refused.body.error, FULL)
-  const skill = await fetch(`${server.url}/api/v1/users/ada/skills/small/file`, {
-    method: "PUT",
-    headers: { "X-API-Key": server.adminKey, "Content-Type": "text/markdown" },
-    body: skillMd("small"),
-  })
+  const skill = await uploadSkill(server, { user: "ada", skill: "small" }, skillMd("small"))
   assert.equal(skill.status, 409)
   assert.match(await skill.text(), FULL)
 

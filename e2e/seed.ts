@@ -1,6 +1,7 @@
 import type { TestServer } from "../test/server.ts"
 import { until } from "../test/until.ts"
 import { barsPng } from "./png.ts"
+import { uploadSkill } from "./upload-skill.ts"
 
 const SOUL = "# Who you are\n\nYou keep the laboratory's books: exact, brief, polite.\n"
 const TABLE = "region,quarter,revenue\nnorth,1,1204\nsouth,1,980\nnorth,2,1410\nsouth,2,1033\n"
@@ -68,11 +69,7 @@ export async function seed(server: TestServer): Promise<{ user: string; key: str
       { key: "PIN", value: "1234" },
     ],
   })
-  const skill = await fetch(`${server.url}/api/v1/users/ada/skills/weekly-report/file`, {
-    method: "PUT",
-    headers: { "X-API-Key": server.adminKey, "Content-Type": "text/markdown" },
-    body: SKILL,
-  })
+  const skill = await uploadSkill(server, { user, skill: "weekly-report" }, SKILL)
   if (skill.status !== 201) throw new Error(`the skill: ${skill.status} ${await skill.text()}`)
   await expect(server, 200, "POST", "/users/ada/agents/manager/chat", {
     session: "first-quarter",

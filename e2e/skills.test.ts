@@ -8,6 +8,7 @@ import { stopOwnPostgres } from "../test/postgres.ts"
 import { startServer, type TestServer } from "../test/server.ts"
 import { until } from "../test/until.ts"
 import { makeZip, skillMd } from "../test/zip.ts"
+import { uploadSkill } from "./upload-skill.ts"
 
 after(stopOwnPostgres)
 
@@ -172,11 +173,8 @@ function chatWith(server: TestServer, key: string) {
 }
 
 function uploader(server: TestServer, key: string) {
-  return async (id: string, body: string | Buffer, contentType: string) => {
-    const answer = await fetch(`${server.url}/api/v1/users/ada/skills/${id}/file`, {
-      ...{ method: "PUT", headers: { "X-API-Key": key, "Content-Type": contentType } },
-      body: typeof body === "string" ? body : new Uint8Array(body),
-    })
+  return async (skill: string, file: string | Buffer, type: string) => {
+    const answer = await uploadSkill(server, { user: "ada", skill }, file, { key, type })
     return { status: answer.status, body: Answered.parse(await answer.json()) }
   }
 }
