@@ -1,26 +1,17 @@
 import assert from "node:assert/strict"
 import { execFileSync } from "node:child_process"
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { readdirSync, readFileSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { test } from "node:test"
-import { BUILT_IN_PLANS } from "../server/src/plans/plans.ts"
 import { refusedStart, startServer, type TestServer } from "../test/server.ts"
 import { until } from "../test/until.ts"
+import { plansFile } from "./plans-file.ts"
 
 const MIB = 1024 * 1024
 
 /** Plans with so much storage for whoever begins. */
-function plansFile(storageBytes: number): { path: string } & Disposable {
-  const folder = mkdtempSync(join(tmpdir(), "autonomis-plans-"))
-  const path = join(folder, "plans.json")
-  const plans = BUILT_IN_PLANS.plans.map(({ tier, limits }) => ({
-    tier,
-    limits: tier === "free" ? { ...limits, storage_bytes: storageBytes } : limits,
-  }))
-  writeFileSync(path, JSON.stringify({ ...BUILT_IN_PLANS, plans }))
-  return { path, [Symbol.dispose]: () => rmSync(folder, { recursive: true }) }
-}
+const plansWith = (storageBytes: number) =>
+  plansFile((tier, limits) => (tier === "free" ? { ...limits, storage_bytes: storageBytes } : limits))
 
 async function account(server: TestServer, user: string): Promise<void> {
   await server.call("POST", "/users", { user, tier: "free" })
@@ -49,7 +40,7 @@ async function holdsOf(server: TestServer): Promise<string[]> {
 const FILL = "for i in $(seq 200); do head -c 1M /dev/zero > f$i || break; done; du -sm . | cut -f1"
 
 test("a user's agents share an exact disk: it survives a crash, and goes with the user", async (t) => {
-  using plans = plansFile(32 * MIB)
+  using plans = plansWith(32 * MIB)
   const env = { AUTONOMIS_PLANS_FILE: plans.path }
   const crashed = await startServer({ env })
   const { dataDir } = crashed
@@ -97,7 +88,7 @@ test("a user's agents share an exact disk: it survives a crash, and goes with th
 })
 
 test("with the watch in its place, commands that pass the storage are ended, and the start says so", async () => {
-  using plans = plansFile(16 * MIB)
+  using plans = plansWith(16 * MIB)
   await using server = await startServer({ env: { AUTONOMIS_PLANS_FILE: plans.path, AUTONOMIS_DISK_QUOTA: "watch" } })
   const holds = await holdsOf(server)
   assert.ok(holds.includes("disk watch") && !holds.includes("disk quota (images)"), holds.join())

@@ -1,14 +1,11 @@
 import assert from "node:assert/strict"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { test as inAnyNetwork } from "node:test"
 import type { LogEntry } from "@autonomis/contract/usage.ts"
-import { BUILT_IN_PLANS } from "../server/src/plans/plans.ts"
 import { inOwnNetwork, runInOwnNetwork } from "../server/src/sandboxes/egress/own-network.ts"
 import { type Internet, startInternet } from "../test/doubles/internet.ts"
 import { startServer, type TestServer } from "../test/server.ts"
 import { until } from "../test/until.ts"
+import { plansFile } from "./plans-file.ts"
 
 /** What gets out of a sandbox here must not get out of the test. */
 const test = (name: string, run: () => Promise<void>) => void (inOwnNetwork && inAnyNetwork(name, run))
@@ -42,45 +39,37 @@ interface Ada {
 
 /** The server as `npm start` runs it, with its own name service and judgement of addresses, and an agent of one user. */
 async function withAgent(tier: string, use: (ada: Ada) => Promise<void>): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), "autonomis-plans-"))
-  const plansFile = join(folder, "plans.json")
   const network = { free: { allowed: false }, pro: { deny: ["Banned.example"] } }
-  const plans = BUILT_IN_PLANS.plans.map(({ tier, limits }) => {
-    const sandbox = { ...limits.sandbox, ...(tier === "free" || tier === "pro" ? { network: network[tier] } : {}) }
-    return { tier, limits: { ...limits, sandbox } }
+  using plans = plansFile((tier, limits) =>
+    tier === "free" || tier === "pro" ? { ...limits, sandbox: { ...limits.sandbox, network: network[tier] } } : limits,
+  )
+  await using internet = await startInternet(NAMES)
+  await using server = await startServer({
+    env: {
+      AUTONOMIS_PLANS_FILE: plans.path,
+      AUTONOMIS_PUBLIC_URL: "https://agents.example",
+      AUTONOMIS_EGRESS_PORTS: "8443",
+    },
   })
-  writeFileSync(plansFile, JSON.stringify({ ...BUILT_IN_PLANS, plans }))
-  try {
-    await using internet = await startInternet(NAMES)
-    await using server = await startServer({
-      env: {
-        AUTONOMIS_PLANS_FILE: plansFile,
-        AUTONOMIS_PUBLIC_URL: "https://agents.example",
-        AUTONOMIS_EGRESS_PORTS: "8443",
-      },
-    })
-    const { body } = await server.call("POST", "/users", { user: "ada", tier })
-    const key = body.api_key
-    await server.call("POST", "/users/ada/agents", { name: "manager" }, key)
-    const put = await server.call("PUT", CERTIFICATE, Buffer.from(internet.certificate), key)
-    assert.equal(put.status, 201, JSON.stringify(put.body))
-    const notes: string[] = []
-    await use({
-      ...{ server, internet, notes },
-      configure: (patch) => server.call("PATCH", "/users/ada/agents/manager/config", patch, key),
-      async bash(command) {
-        const content = `/tool bash ${JSON.stringify({ command: `${command}; true` })}`
-        const messages = [{ role: "user", content }]
-        const { status, body } = await server.call("POST", "/users/ada/agents/manager/chat", { messages }, key)
-        assert.equal(status, 200, JSON.stringify(body))
-        const [{ result }] = body.tool_calls
-        notes.push(...(result.match(/^\[network: .*\]$/gm) ?? []))
-        return result.replace(/\n\[network: [^\n]*\]\n?/g, "")
-      },
-    })
-  } finally {
-    rmSync(folder, { recursive: true })
-  }
+  const { body } = await server.call("POST", "/users", { user: "ada", tier })
+  const key = body.api_key
+  await server.call("POST", "/users/ada/agents", { name: "manager" }, key)
+  const put = await server.call("PUT", CERTIFICATE, Buffer.from(internet.certificate), key)
+  assert.equal(put.status, 201, JSON.stringify(put.body))
+  const notes: string[] = []
+  await use({
+    ...{ server, internet, notes },
+    configure: (patch) => server.call("PATCH", "/users/ada/agents/manager/config", patch, key),
+    async bash(command) {
+      const content = `/tool bash ${JSON.stringify({ command: `${command}; true` })}`
+      const messages = [{ role: "user", content }]
+      const { status, body } = await server.call("POST", "/users/ada/agents/manager/chat", { messages }, key)
+      assert.equal(status, 200, JSON.stringify(body))
+      const [{ result }] = body.tool_calls
+      notes.push(...(result.match(/^\[network: .*\]$/gm) ?? []))
+      return result.replace(/\n\[network: [^\n]*\]\n?/g, "")
+    },
+  })
 }
 
 const codeOf = (url: string) => `curl -s -o /dev/null -w '%{http_code}/%{http_connect} ' --cacert ca.pem ${url}`
