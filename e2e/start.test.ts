@@ -31,7 +31,7 @@ test("the first start says the admin key once; later ones only where it is", asy
   const [ready, place, key, link, ...more] = await lines(first, 4)
   assert.match(ready ?? "", /^Autonomis is ready at http:\/\/127\.0\.0\.1:\d+$/)
   assert.equal(place, `The admin key is in ${join(dataDir, "admin.key")}`)
-  assert.match(key ?? "", /^Your admin key, shown this once: atn_admin_[0-9a-z]{39}$/)
+  assert.match(key ?? "", /^Your admin key, shown this once: atn_admin_[0-9a-z]{49}$/)
   assert.ok(key?.endsWith(first.adminKey))
   assert.match(link ?? "", /^Open the dashboard as administrator, once, .*: http:\S+#token=atn_link_\w+$/)
   assert.deepEqual(more, [])

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict"
+import { createHash } from "node:crypto"
 import { test } from "node:test"
 import fc from "fast-check"
 import { hashKey, isWellFormedKey, newKey, sameHash } from "./format.ts"
@@ -11,15 +12,15 @@ test("a key names its kind, is well formed, and is never made twice", () => {
     assert.equal(keys.size, 1000)
     for (const key of keys) assert.ok(isWellFormedKey(key), key)
   }
-  assert.match(newKey("admin"), /^atn_admin_[0-9a-z]{39}$/)
-  assert.match(newKey("user"), /^atn_user_[0-9a-z]{39}$/)
-  assert.match(newKey("agent"), /^atn_agent_[0-9a-z]{39}$/)
+  assert.match(newKey("admin"), /^atn_admin_[0-9a-z]{49}$/)
+  assert.match(newKey("user"), /^atn_user_[0-9a-z]{49}$/)
+  assert.match(newKey("agent"), /^atn_agent_[0-9a-z]{49}$/)
 })
 
 test("any one wrong character, and any two that changed places, are seen without a look-up", () => {
   const letters = "0123456789abcdefghjkmnpqrstvwxyzABCilou_-é "
   fc.assert(
-    fc.property(fc.constantFrom(...KINDS), fc.nat(60), fc.constantFrom(...letters), (kind, place, letter) => {
+    fc.property(fc.constantFrom(...KINDS), fc.nat(70), fc.constantFrom(...letters), (kind, place, letter) => {
       const key = newKey(kind)
       const at = place % key.length
       const typo = key.slice(0, at) + letter + key.slice(at + 1)
@@ -37,6 +38,15 @@ test("any one wrong character, and any two that changed places, are seen without
     newKey("user").toUpperCase(),
   ])
     assert.equal(isWellFormedKey(other), false)
+})
+
+test("what is stored of keys stands in the order of their making, and of keys from before times were in them it is the same", () => {
+  const times = [Date.UTC(2026, 0, 1), Date.UTC(2026, 0, 1) + 1, Date.UTC(2031, 5, 5)]
+  const stored = times.map((time) => hashKey(newKey("user", time)))
+  assert.deepEqual(stored.toSorted(), stored)
+  const older = "atn_user_0123456789abcdefghjkmnpqrstvwxyz34dtq3t"
+  assert.ok(isWellFormedKey(older))
+  assert.equal(hashKey(older), createHash("sha256").update(older).digest("hex"))
 })
 
 test("hashes are SHA-256 in hex and are compared whole", () => {

@@ -2,8 +2,9 @@ import { hash, timingSafeEqual } from "node:crypto"
 import { crc32 } from "node:zlib"
 import type { KeyKind } from "../db/schema.ts"
 import { ALPHABET, chanceLetters } from "../lib/chance.ts"
+import { timeLetters } from "../lib/ids.ts"
 
-const BODY_LENGTH = 32
+const CHANCE_LENGTH = 32
 const CHECK_LENGTH = 7
 
 const PREFIX: Record<KeyKind, string> = {
@@ -14,23 +15,31 @@ const PREFIX: Record<KeyKind, string> = {
   cookie: "atn_cookie_",
   link: "atn_link_",
 }
-const FORM = /^(atn_(?:admin|user|agent|gw|cookie|link)_[0-9a-hjkmnp-tv-z]{32})([0-9a-hjkmnp-tv-z]{7})$/
+/** Keys made by older versions have no time in them. */
+const FORM =
+  /^(atn_(?:admin|user|agent|gw|cookie|link)_([0-9a-hjkmnp-tv-z]{10})?[0-9a-hjkmnp-tv-z]{32})([0-9a-hjkmnp-tv-z]{7})$/
 
-/** A fresh key: 160 bits of chance behind the kind's prefix, and a checksum. It is kept nowhere but with its owner. */
-export function newKey(kind: KeyKind): string {
-  const head = PREFIX[kind] + chanceLetters(BODY_LENGTH)
+/**
+ * A fresh key: the time `now` in milliseconds and 160 bits of chance behind the kind's prefix, and a checksum. It is kept
+ * nowhere but with its owner.
+ */
+export function newKey(kind: KeyKind, now: number = Date.now()): string {
+  const head = PREFIX[kind] + timeLetters(now) + chanceLetters(CHANCE_LENGTH)
   return head + checksum(head)
 }
 
 /** Is it written as a key of this platform, without a typo? Says nothing about whether it opens anything. */
 export function isWellFormedKey(key: string): boolean {
-  const [, head, check] = FORM.exec(key) ?? []
+  const [, head, , check] = FORM.exec(key) ?? []
   return head !== undefined && check === checksum(head)
 }
 
-/** What is stored and looked for instead of the key. */
+/**
+ * What is stored and looked for instead of the key: its SHA-256, behind the time in it, so that new keys stand together
+ * in the database.
+ */
 export function hashKey(key: string): string {
-  return hash("sha256", key)
+  return (FORM.exec(key)?.[2] ?? "") + hash("sha256", key)
 }
 
 /** Compares two hashes in a time that does not tell where they differ. */

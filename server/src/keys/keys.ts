@@ -144,7 +144,7 @@ export function createKeys({ db, clock, plans, log, heard }: KeysOptions): Keys 
       adminHash = hash
     },
     issue(options) {
-      const key = newKey(options.kind)
+      const key = newKey(options.kind, clock.now())
       const hash = hashKey(key)
       return { key, hash, step: store.insert(rowOf(options, hash, clock.now())) }
     },

@@ -1,5 +1,5 @@
 import type { Database, Step } from "../db/database.ts"
-import { onlyRow, prepared, preparedInsert } from "../db/prepared.ts"
+import { preparedInsert, preparedOne } from "../db/prepared.ts"
 import type { KeyKind, Schema } from "../db/schema.ts"
 
 /** A key's row with the keys it was opened with and its user; the left joins tell what is gone. */
@@ -18,7 +18,7 @@ const NO_KEY: Schema["api_keys"] = {
 }
 
 export function keyStore(db: Database) {
-  const find = prepared<FindRow, [string]>(db, findQuery(db))
+  const find = preparedOne<FindRow, [string]>(db, findQuery(db))
   const insert = preparedInsert(db, "api_keys", NO_KEY)
   const keys = () => db.kysely.deleteFrom("api_keys")
   /** Keys that were opened with those of `parents`, also at one remove. */
@@ -38,7 +38,7 @@ export function keyStore(db: Database) {
       .where("agent_id", owner.agentId === null ? "is" : "=", owner.agentId)
 
   return {
-    find: (hash: string) => onlyRow(find(hash)),
+    find,
 
     insert: (row: Schema["api_keys"]): Step => ({ query: insert(row), rows: 1 }),
 

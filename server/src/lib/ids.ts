@@ -5,16 +5,19 @@ import { ALPHABET, chanceLetters } from "./chance.ts"
  * so that ids of one kind sort by age) and 16 of chance (80 bits), in Crockford's base 32.
  */
 export function newId(prefix: string, now: number = Date.now()): string {
-  if (now !== written.ms) written = { ms: now, text: timeText(now) }
-  return `${prefix}_${written.text}${chanceLetters(CHANCE)}`
+  return `${prefix}_${timeLetters(now)}${chanceLetters(CHANCE)}`
 }
 
-function timeText(ms: number): string {
+/** A time in milliseconds as 10 letters that sort as times do. */
+export function timeLetters(ms: number): string {
+  if (ms === written.ms) return written.text
   let text = ""
-  for (let rest = ms, i = 0; i < 10; i++, rest = Math.floor(rest / 32)) text = ALPHABET[rest % 32] + text
+  for (let rest = ms, i = 0; i < TIME_LENGTH; i++, rest = Math.floor(rest / 32)) text = ALPHABET[rest % 32] + text
+  written = { ms, text }
   return text
 }
 
+const TIME_LENGTH = 10
 const CHANCE = 16
 /** Many ids share a millisecond. */
 let written = { ms: -1, text: "" }
