@@ -96,42 +96,59 @@ export function openSqlite(file: string): Database {
     await kysely.connection().execute(async () => {
       const now = jobs.splice(0, JOBS_A_COMMIT)
       if (jobs.length > 0) setImmediate(() => void flush().catch(giveUp))
-      const answers: (() => void)[] = []
       try {
-        run("begin")
-        for (const job of now) {
-          run("savepoint job")
-          try {
-            const value = job.run()
-            answers.push(() => job.resolve(value))
-          } catch (error) {
-            run("rollback to job")
-            answers.push(() => job.reject(error))
-          }
-          run("release job")
-        }
+        const answers = together(now) ?? oneByOne(now)
         run("commit")
+        for (const answer of answers) answer()
       } catch (error) {
         if (raw.isTransaction) raw.exec("rollback")
         for (const job of now) job.reject(error)
-        return
       }
-      for (const answer of answers) answer()
     })
   }
 
-  function runSteps(steps: readonly Step[]): unknown[][] {
-    return steps.map((step) => {
-      const compiled = step.query.compile()
-      const statement = prepare(compiled.sql)
-      if (statement.reader) {
-        const rows = statement.all(compiled.parameters)
-        checkRows(step, rows.length)
-        return rows
+  /** Runs jobs that nearly always succeed; null, with nothing done, when one of them fails. */
+  function together(now: readonly Job[]): (() => void)[] | null {
+    run("begin")
+    try {
+      return now.map((job) => {
+        const value = job.run()
+        return () => job.resolve(value)
+      })
+    } catch {
+      if (raw.isTransaction) run("rollback")
+      return null
+    }
+  }
+
+  /** Each job behind a point to go back to, which costs as much as half of its work, so that one may fail alone. */
+  function oneByOne(now: readonly Job[]): (() => void)[] {
+    const answers: (() => void)[] = []
+    run("begin")
+    for (const job of now) {
+      run("savepoint job")
+      try {
+        const value = job.run()
+        answers.push(() => job.resolve(value))
+      } catch (error) {
+        run("rollback to job")
+        answers.push(() => job.reject(error))
       }
-      checkRows(step, Number(statement.run(compiled.parameters).changes))
-      return []
-    })
+      run("release job")
+    }
+    return answers
+  }
+
+  function runSteps(steps: readonly Step[]): unknown[][] {
+    const answers: unknown[][] = []
+    for (const step of steps) {
+      const { sql, parameters } = step.query.compile()
+      const statement = prepare(sql)
+      const rows = statement.reader ? statement.all(parameters) : []
+      checkRows(step, statement.reader ? rows.length : Number(statement.run(parameters).changes))
+      answers.push(rows)
+    }
+    return answers
   }
 
   return {
