@@ -2,7 +2,7 @@ import { sql } from "kysely"
 import { z } from "zod"
 import type { Database, Step } from "../db/database.ts"
 import { forUser } from "../db/for-user.ts"
-import { onlyRow, prepared } from "../db/prepared.ts"
+import { onlyRow, prepared, preparedOne } from "../db/prepared.ts"
 import type { Schema } from "../db/schema.ts"
 
 export type AgentStore = ReturnType<typeof agentStore>
@@ -37,7 +37,7 @@ const COLUMNS = [
 export type NewAgentRow = Omit<Schema["agents"], "user_id" | "host_uid" | "is_default">
 
 export function agentStore(db: Database) {
-  const byName = prepared<Pick<Schema["agents"], "id" | "name">, [string, string]>(
+  const byName = preparedOne<Pick<Schema["agents"], "id" | "name">, [string, string]>(
     db,
     db.read.selectFrom("agents").select(["id", "name"]).where("user_id", "=", "").where("name", "=", ""),
   )
@@ -58,7 +58,7 @@ export function agentStore(db: Database) {
   const ofUser = (userId: string) => db.kysely.selectFrom("agents").where("user_id", "=", userId)
 
   return {
-    byName: (userId: string, name: string) => onlyRow(byName(userId, name)),
+    byName,
 
     byId: (userId: string, agentId: string) => onlyRow(byId(userId, agentId)),
 

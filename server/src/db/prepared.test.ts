@@ -2,8 +2,8 @@ import assert from "node:assert/strict"
 import { test } from "node:test"
 import { forEachDatabase } from "../../../test/databases.ts"
 import { type Database, UnexpectedRows } from "./database.ts"
-import { prepared } from "./prepared.ts"
-import { tablesOf } from "./writes.ts"
+import { prepared, preparedOne } from "./prepared.ts"
+import { countWrites, tablesOf } from "./writes.ts"
 
 const byName = (db: Database) =>
   prepared<{ value: string }, [string]>(db, db.read.selectFrom("meta").select("value").where("name", "=", ""))
@@ -30,6 +30,25 @@ forEachDatabase((_name, open) => {
     assert.equal(await value(), "2")
     await db.batch([{ query: db.kysely.deleteFrom("meta").where("name", "=", "a").returning("name") }])
     assert.equal(await value(), undefined)
+  })
+
+  test("a row that was found is as it is now, also after others were inserted beside it", async () => {
+    await using db = await open()
+    const read = preparedOne<{ value: string }, [string]>(
+      db,
+      db.read.selectFrom("meta").select("value").where("name", "=", ""),
+    )
+    const insert = (name: string) => ({ query: db.kysely.insertInto("meta").values({ name, value: "1" }), rows: 1 })
+    assert.equal(await read("a"), null)
+    await db.batch([insert("a")])
+    assert.equal((await read("a"))?.value, "1")
+    await db.batch([insert("b")])
+    assert.equal((await read("a"))?.value, "1")
+    assert.equal((await read("b"))?.value, "1")
+    await db.batch([{ query: put(db, "a", "2") }])
+    assert.equal((await read("a"))?.value, "2")
+    await db.batch([{ query: db.kysely.deleteFrom("meta").where("name", "=", "a") }, insert("c")])
+    assert.equal(await read("a"), null)
   })
 
   test("a write that was undone is never read", async () => {
@@ -75,6 +94,20 @@ forEachDatabase((_name, open) => {
     assert.deepEqual(await read("a", 'b","c'), [])
     assert.equal((await read('a","b', "c")).length, 1)
   })
+})
+
+test("an insert alone changes nothing that stood there; one that may update does", () => {
+  const writes = countWrites()
+  const count = () => [writes.of(["meta"]), writes.changesOf(["meta"])]
+  writes.watch('insert into "meta" ("name") values (?) on conflict ("name") do nothing')()
+  assert.deepEqual(count(), [1, 0])
+  writes.watch('insert into "meta" ("name") values (?) on conflict ("name") do update set "value" = ?')()
+  assert.deepEqual(count(), [2, 1])
+  writes.watch('insert or replace into "meta" ("name") values (?)')()
+  writes.watch('update "other" set "value" = ?')()
+  assert.deepEqual(count(), [3, 2])
+  writes.watch("commit")()
+  assert.deepEqual(count(), [5, 3])
 })
 
 test("the tables of a statement are those it reads, also in joins and inner queries", () => {

@@ -2,7 +2,7 @@ import type { CompiledQuery, InsertObject, InsertQueryBuilder, InsertResult } fr
 import { type Awaitable, whenThere } from "../lib/awaitable.ts"
 import type { Compilable, Database } from "./database.ts"
 import type { Schema } from "./schema.ts"
-import { tablesOf, type Writes } from "./writes.ts"
+import { tablesOf } from "./writes.ts"
 
 /**
  * A query that is compiled once and then run with other parameters: what each request does takes no builder's time.
@@ -14,15 +14,37 @@ export function prepared<Row, Parameters extends readonly string[]>(
   query: Compilable<Row>,
 ): (...parameters: Parameters) => Awaitable<readonly Readonly<Row>[]> {
   const compiled: CompiledQuery<Row> = query.compile()
-  const kept = db.writes === null ? null : createKept<Row>(db.writes, tablesOf(compiled.sql))
+  const tables = tablesOf(compiled.sql)
+  const { writes } = db
+  const kept = writes && createKept<readonly Readonly<Row>[]>(() => writes.of(tables))
   return (...parameters) => {
     if (parameters.length !== compiled.parameters.length) throw new TypeError("wrong number of parameters")
     const known = kept?.get(parameters)
     if (known !== undefined) return known
     const rows = db.fetch<Row>({ ...compiled, parameters })
     // Where rows are kept they come at once: no write fits in between.
-    if (kept !== null && Array.isArray(rows)) return kept.set(parameters, rows)
+    if (kept !== null && Array.isArray(rows)) return kept.set(parameters, rows.map(frozen))
     return rows
+  }
+}
+
+/**
+ * The same for a query that finds one row or none by what is unique, and joins only what was there before that row: once
+ * found, it stays as it is however many others are inserted.
+ */
+export function preparedOne<Row, Parameters extends readonly string[]>(
+  db: Database,
+  query: Compilable<Row>,
+): (...parameters: Parameters) => Awaitable<Readonly<Row> | null> {
+  const read = prepared<Row, Parameters>(db, query)
+  const { writes } = db
+  if (writes === null) return (...parameters) => onlyRow(read(...parameters))
+  const tables = tablesOf(query.compile().sql)
+  const kept = createKept<Readonly<Row>>(() => writes.changesOf(tables))
+  return (...parameters) => {
+    const known = kept.get(parameters)
+    if (known !== undefined) return known
+    return whenThere(read(...parameters), ([row]) => (row === undefined ? null : kept.set(parameters, row)))
   }
 }
 
@@ -48,8 +70,9 @@ export function onlyRow<Row>(rows: Awaitable<readonly Row[]>): Awaitable<Row | n
 const LIVES_MS = 1000
 const MOST = 10_000
 
-function createKept<Row>(writes: Writes, tables: readonly string[]) {
-  const rows = new Map<string, readonly Readonly<Row>[]>()
+/** Keeps what was read for as long as `version` tells the same. */
+function createKept<Found>(version: () => number) {
+  const all = new Map<string, Found>()
   let asOf = -1
   let until = 0
   const nameOf = (parameters: readonly string[]) => {
@@ -60,20 +83,21 @@ function createKept<Row>(writes: Writes, tables: readonly string[]) {
   }
   return {
     get(parameters: readonly string[]) {
-      const now = writes.of(tables)
+      const now = version()
       if (now !== asOf || performance.now() > until) {
-        rows.clear()
+        all.clear()
         asOf = now
         until = performance.now() + LIVES_MS
       }
-      return rows.get(nameOf(parameters))
+      return all.get(nameOf(parameters))
     },
     /** In the same turn as `get`, so that both are as of the same writes. */
-    set(parameters: readonly string[], found: Row[]) {
-      if (rows.size >= MOST) rows.clear()
-      for (const row of found) Object.freeze(row)
-      rows.set(nameOf(parameters), found)
+    set(parameters: readonly string[], found: Found) {
+      if (all.size >= MOST) all.clear()
+      all.set(nameOf(parameters), found)
       return found
     },
   }
 }
+
+const frozen = <Row>(row: Row): Readonly<Row> => Object.freeze(row)

@@ -1,7 +1,7 @@
 import { sql } from "kysely"
 import type { Database, Step } from "../db/database.ts"
 import { noSuchUser } from "../db/for-user.ts"
-import { onlyRow, prepared, preparedInsert } from "../db/prepared.ts"
+import { preparedInsert, preparedOne } from "../db/prepared.ts"
 import type { Schema } from "../db/schema.ts"
 
 export interface ListFilter {
@@ -26,9 +26,9 @@ const NOBODY: Schema["users"] = {
 }
 
 export function userStore(db: Database) {
-  const byName = prepared<NamedRow, [string]>(db, db.read.selectFrom("users").select(NAMED).where("name", "=", ""))
+  const byName = preparedOne<NamedRow, [string]>(db, db.read.selectFrom("users").select(NAMED).where("name", "=", ""))
   const insert = preparedInsert(db, "users", NOBODY, (query) => query.onConflict((c) => c.column("name").doNothing()))
-  const planOf = prepared<Pick<Schema["users"], "tier" | "limits">, [string]>(
+  const planOf = preparedOne<Pick<Schema["users"], "tier" | "limits">, [string]>(
     db,
     db.read
       .selectFrom("users")
@@ -45,7 +45,7 @@ export function userStore(db: Database) {
   })
 
   return {
-    byName: (name: string) => onlyRow(byName(name)),
+    byName,
 
     async byId(userId: string) {
       const row = await db.read.selectFrom("users").selectAll().where("id", "=", userId).executeTakeFirst()
@@ -58,7 +58,7 @@ export function userStore(db: Database) {
       return row?.state ?? null
     },
 
-    planOf: (userId: string) => onlyRow(planOf(userId)),
+    planOf,
 
     insert: (row: Schema["users"], taken: () => Error): Step => ({ query: insert(row), rows: 1, otherwise: taken }),
 
