@@ -109,6 +109,21 @@ test("version 2: the group of a user who keeps the processor busy steps back, an
     await group?.remove()
   }))
 
+test("version 2: who is killed for memory again and again keeps a tenth of a processor, and gets back what was theirs", () =>
+  withDouble(async ({ root, text, delegate }) => {
+    delegate(SERVICE, ["memory", "cpu"])
+    const own = `0::/${SERVICE}\n`
+    await using groups = openCgroups({ name: "autonomis-ours", server: SERVER, root, own, lookMs: 5 })
+    const group = groups?.create({ id: "agt_1", userId: "usr_1", limits: { ...LIMITS, cpus: 2 } })
+    const user = `${SERVICE}/${OURS}/usr_1`
+    const [name = ""] = readdirSync(join(root, user)).filter((entry) => entry.startsWith("agt_1."))
+    assert.equal(text(`${user}/${name}/cpu.max`), "200000 100000")
+    writeFileSync(join(root, user, name, "memory.events"), "oom_kill 2\n")
+    await until("it is restrained", () => text(`${user}/${name}/cpu.max`) === "10000 100000")
+    await until("it rests", () => text(`${user}/${name}/cpu.max`) === "200000 100000")
+    await group?.remove()
+  }))
+
 test("version 2: opened again, it stays where it is; what an earlier server left is swept", () =>
   withDouble(async ({ root, processes, start, delegate }) => {
     delegate(SERVICE, ["memory", "pids"])

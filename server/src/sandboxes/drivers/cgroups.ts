@@ -12,6 +12,7 @@ import {
 import { basename, dirname, join } from "node:path"
 import { setTimeout as delay } from "node:timers/promises"
 import type { LimitHits, SandboxSpec } from "../driver.ts"
+import { createRestraint } from "./restraint.ts"
 import { createStepBack } from "./step-back.ts"
 
 /** Limits by control groups, where this process may make some. */
@@ -122,13 +123,15 @@ function openV2(name: string, root: string, membership: string, { lookMs }: Cgro
     writeFileSync(join(dir, "cgroup.subtree_control"), controllers.map((one) => `+${one}`).join(" "))
   const paceDisk: Cgroups["paceDisk"] = (device, bytesPerSecond) =>
     tryPut(base, "io.max", `${device} rbps=${bytesPerSecond ?? "max"} wbps=${bytesPerSecond ?? "max"}`)
-  return make({ version: "v2", controllers, bases: [base], handOn, paceDisk, lookMs }, ([dir = base], limits) => {
-    put(dir, "memory.max", limits.memoryBytes)
-    tryPut(dir, "memory.swap.max", 0)
-    if (controllers.includes("pids")) put(dir, "pids.max", limits.pids)
-    if (!controllers.includes("cpu")) return
-    put(dir, "cpu.max", `${Math.round(limits.cpus * CPU_PERIOD_US)} ${CPU_PERIOD_US}`)
-  })
+  const ofCpus: Tree["ofCpus"] = (cpus) => ({ "cpu.max": `${Math.round(cpus * CPU_PERIOD_US)} ${CPU_PERIOD_US}` })
+  return make(
+    { version: "v2", controllers, bases: [base], handOn, paceDisk, ofCpus, lookMs },
+    ([dir = base], limits) => {
+      put(dir, "memory.max", limits.memoryBytes)
+      tryPut(dir, "memory.swap.max", 0)
+      if (controllers.includes("pids")) put(dir, "pids.max", limits.pids)
+    },
+  )
 }
 
 const OWN_LEAF = "autonomis-server"
@@ -163,14 +166,15 @@ function openV1(name: string, root: string, membership: string, { lookMs }: Cgro
     for (const way of ["read", "write"])
       tryPut(join(root, "blkio"), `blkio.throttle.${way}_bps_device`, `${device} ${bytesPerSecond ?? 0}`)
   }
-  return make({ version: "v1", controllers, bases, handOn: () => {}, paceDisk, lookMs }, (dirs, limits) => {
+  const ofCpus: Tree["ofCpus"] = (cpus) => ({
+    "cpu.cfs_period_us": CPU_PERIOD_US,
+    "cpu.cfs_quota_us": Math.round(cpus * CPU_PERIOD_US),
+  })
+  return make({ version: "v1", controllers, bases, handOn: () => {}, paceDisk, ofCpus, lookMs }, (dirs, limits) => {
     const dirOf = (controller: string) => dirs[controllers.indexOf(controller)]
     put(dirOf("memory"), "memory.limit_in_bytes", limits.memoryBytes)
     tryPut(dirOf("memory"), "memory.memsw.limit_in_bytes", limits.memoryBytes)
     if (controllers.includes("pids")) put(dirOf("pids"), "pids.max", limits.pids)
-    if (!controllers.includes("cpu")) return
-    put(dirOf("cpu"), "cpu.cfs_period_us", CPU_PERIOD_US)
-    put(dirOf("cpu"), "cpu.cfs_quota_us", Math.round(limits.cpus * CPU_PERIOD_US))
   })
 }
 
@@ -186,10 +190,15 @@ interface Tree extends Pick<Cgroups, "version" | "paceDisk">, Pick<CgroupOptions
   bases: string[]
   /** Lets the groups below this one have limits of their own. */
   handOn(group: string): void
+  /** What to write to give a group so much of the processor, by file. */
+  ofCpus(cpus: number): Record<string, string | number>
 }
 
+/** What is left of the processor to who runs into the memory limit again and again. */
+const RESTRAINED_CPUS = 0.1
+
 function make(
-  { version, controllers, bases, handOn, paceDisk, lookMs }: Tree,
+  { version, controllers, bases, handOn, paceDisk, ofCpus, lookMs }: Tree,
   limit: (dirs: string[], limits: SandboxSpec["limits"]) => void,
 ): Cgroups {
   let made = 0
@@ -206,6 +215,19 @@ function make(
     },
     lookMs,
   })
+  const restraint = createRestraint(lookMs)
+  function watchProcessor(userId: string, dirs: string[], cpus: number): (() => void)[] {
+    const group = cpuOf(dirs)
+    for (const [file, value] of Object.entries(ofCpus(cpus))) put(group, file, value)
+    const restrain = (on: boolean) => {
+      const now = ofCpus(on ? Math.min(cpus, RESTRAINED_CPUS) : cpus)
+      for (const [file, value] of Object.entries(now)) tryPut(group, file, value)
+    }
+    return [
+      stepBack.watch({ userId, periods: () => counter(group, "cpu.stat", "nr_periods") }),
+      restraint.watch({ kills: () => hitsOf(dirs).memory, restrain }),
+    ]
+  }
   return {
     version,
     paceDisk,
@@ -221,8 +243,7 @@ function make(
       made++
       for (const dir of dirs) mkdirSync(dir)
       limit(dirs, limits)
-      const periods = () => counter(cpuOf(dirs), "cpu.stat", "nr_periods")
-      const unwatch = cpuAt < 0 ? () => {} : stepBack.watch({ userId, periods })
+      const unwatch = cpuAt < 0 ? [] : watchProcessor(userId, dirs, limits.cpus)
       return {
         openProcs: () => dirs.map((dir) => openSync(join(dir, "cgroup.procs"), "w")),
         hits: () => hitsOf(dirs),
@@ -231,7 +252,7 @@ function make(
             isInForce(dirs[i] ?? dirs[0], controller) ? (HOLDS[controller] ?? []) : [],
           ),
         async remove() {
-          unwatch()
+          for (const end of unwatch) end()
           await removeAll(dirs)
           for (const parent of parents) if (children(parent).length === 0) removeEmpty(parent)
         },
@@ -245,6 +266,7 @@ function make(
     },
     async [Symbol.asyncDispose]() {
       stepBack[Symbol.dispose]()
+      restraint[Symbol.dispose]()
       for (const base of bases) await removeTree(base)
     },
   }
