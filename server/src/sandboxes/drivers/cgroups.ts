@@ -13,7 +13,7 @@ import { basename, dirname, join } from "node:path"
 import { setTimeout as delay } from "node:timers/promises"
 import type { LimitHits, SandboxSpec } from "../driver.ts"
 import { createRestraint } from "./restraint.ts"
-import { createStepBack } from "./step-back.ts"
+import { type Busy, createStepBack } from "./step-back.ts"
 
 /** Limits by control groups, where this process may make some. */
 export interface Cgroups {
@@ -179,7 +179,7 @@ function openV1(name: string, root: string, membership: string, { lookMs }: Cgro
 }
 
 /** Behind whoever wants the processor, which then is theirs as far as nobody does; or beside them. */
-function setBehind(group: string, version: Cgroups["version"], back: boolean): void {
+export function setBehind(group: string, version: Cgroups["version"], back: boolean): void {
   if (existsSync(join(group, "cpu.idle"))) tryPut(group, "cpu.idle", back ? 1 : 0)
   else if (version === "v2") tryPut(group, "cpu.weight", back ? 1 : 100)
   else tryPut(group, "cpu.shares", back ? 2 : 1024)
@@ -273,7 +273,10 @@ function make(
 }
 
 /** The groups that somebody else put a process into. */
-export function groupsOf(pid: number, root = "/sys/fs/cgroup"): Pick<Cgroup, "hits" | "inForce"> {
+export function groupsOf(
+  pid: number,
+  root = "/sys/fs/cgroup",
+): Pick<Cgroup, "hits" | "inForce"> & Pick<Busy, "periods"> {
   const found = Object.keys(HOLDS).flatMap((controller) => {
     const membership = read(`/proc/${pid}/cgroup`) ?? ""
     const v1 = new RegExp(`^\\d+:(?:[^:]*,)?${controller}(?:,[^:]*)?:(.*)$`, "m").exec(membership)?.[1]
@@ -281,7 +284,9 @@ export function groupsOf(pid: number, root = "/sys/fs/cgroup"): Pick<Cgroup, "hi
     if (v1 !== undefined) return [{ controller, dir: join(root, controller, v1) }]
     return v2 === undefined ? [] : [{ controller, dir: join(root, v2) }]
   })
+  const cpu = found.find(({ controller }) => controller === "cpu")?.dir ?? ""
   return {
+    periods: () => counter(cpu, "cpu.stat", "nr_periods"),
     hits: () => hitsOf([...new Set(found.map(({ dir }) => dir))]),
     inForce: () =>
       found.flatMap(({ controller, dir }) => (isInForce(dir, controller) ? (HOLDS[controller] ?? []) : [])),

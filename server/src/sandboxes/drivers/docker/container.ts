@@ -25,6 +25,8 @@ export interface ContainerParts {
   /** Of the guest program: another version needs another container. */
   guestHash: string
   workspace: string
+  /** The control group that its own is put into; null: the daemon's. */
+  parent: string | null
   /** Null: it speaks with nobody. */
   channelFolder: string | null
   /** What runs inside; the guest unless told. */
@@ -64,6 +66,7 @@ export function containerFor(parts: ContainerParts, labels: Record<string, strin
       NetworkMode: "none",
       IpcMode: "private",
       CgroupnsMode: "private",
+      ...(parts.parent === null ? {} : { CgroupParent: parts.parent }),
       Privileged: false,
       ReadonlyRootfs: true,
       CapDrop: ["ALL"],

@@ -20,12 +20,15 @@ import { hasImage } from "./image.ts"
 import { NO_IMAGE, OTHER_UIDS, problemOf } from "./problems.ts"
 import { seccompProfile } from "./seccomp.ts"
 import { probe, SELF_TEST } from "./self-test.ts"
+import { createUserGroups, type Member } from "./user-groups.ts"
 
 export interface DockerOptions {
   dataDir: string
   log: Logger
   /** Of the daemon. */
   socket: string
+  /** Where control groups are, for tests; `/sys/fs/cgroup`. */
+  cgroups?: string
   /** For the tests that take a boundary away, to see that its absence is noticed. */
   weakened?: Weakened
 }
@@ -50,13 +53,18 @@ interface Ground {
 const STARTS_WITHIN_MS = 25_000
 const GRACE_MS = 1_000
 
-const Info = z.object({ SecurityOptions: z.array(z.string()).nullish() })
+const Info = z.object({
+  SecurityOptions: z.array(z.string()).nullish(),
+  CgroupDriver: z.string().optional(),
+  CgroupVersion: z.string().optional(),
+})
 
 /**
  * A container for each agent, made by Docker's daemon on this host. The guest inside connects to a unix socket that is
  * shown to it; when the server dies it goes on, and the next server takes it over as it is.
  */
-export function createDockerDriver({ dataDir, log, socket, weakened = {} }: DockerOptions): SandboxDriver {
+export function createDockerDriver(options: DockerOptions): SandboxDriver {
+  const { dataDir, log, socket, cgroups = "/sys/fs/cgroup", weakened = {} } = options
   const ownUids = process.getuid?.() === 0
   const uid = ownUids ? INNER_UID : (process.getuid?.() ?? INNER_UID)
   const user = `${uid}:${ownUids ? INNER_UID : (process.getgid?.() ?? uid)}`
@@ -65,6 +73,7 @@ export function createDockerDriver({ dataDir, log, socket, weakened = {} }: Dock
   const instance = createHash("sha256").update(dataDir).digest("hex").slice(0, 12)
   const engine = createEngine(socket)
   const containers = createContainers(engine, instance)
+  const userGroups = createUserGroups({ containers, instance, log, root: cgroups })
   const folder = join(dataDir, "docker")
   const nameOf = (id: string) => `autonomis-${instance}-${id}`
   const channelOf = (id: string) => join(folder, "channels", id)
@@ -90,7 +99,8 @@ export function createDockerDriver({ dataDir, log, socket, weakened = {} }: Dock
 
   function bodyFor(spec: SandboxSpec, made: Ground, command?: string[]): ContainerBody {
     const isProbe = command !== undefined
-    const parts = { ...made, spec, user, workspace: workspaces.path(spec) }
+    const parent = userGroups.parentOf(spec.userId)
+    const parts = { ...made, spec, user, workspace: workspaces.path(spec), parent }
     const labels = { [LABEL.instance]: instance, ...(isProbe ? {} : { [LABEL.agent]: spec.id }) }
     const channelFolder = isProbe ? null : channelOf(spec.id)
     const body = containerFor({ ...parts, channelFolder, ...(isProbe ? { command } : {}) }, labels)
@@ -100,7 +110,9 @@ export function createDockerDriver({ dataDir, log, socket, weakened = {} }: Dock
   /** Null when a sandbox could be tried. Quick, so that what was missing is found as soon as it is there. */
   async function obstacle(signal: AbortSignal): Promise<string | null> {
     try {
-      const { SecurityOptions } = Info.parse(await engine.call("GET", "/info", { signal }))
+      const info = Info.parse(await engine.call("GET", "/info", { signal }))
+      userGroups.setDaemon(info)
+      const { SecurityOptions } = info
       if ((SecurityOptions ?? []).some((option) => /^name=(rootless|userns)/.test(option))) return OTHER_UIDS
       return (await hasImage(engine, signal)) ? null : NO_IMAGE
     } catch (error) {
@@ -121,13 +133,14 @@ export function createDockerDriver({ dataDir, log, socket, weakened = {} }: Dock
       ground ??= prepareGround()
       const made = await ground
       if (weakened.report !== undefined) return weakened.report
+      const member = await userGroups.enter(SELF_TEST.userId)
       const result = await probe({
         workspaces,
         uid,
         containers,
         name: nameOf(SELF_TEST.id),
         bodyFor: (spec, command) => bodyFor(spec, made, command),
-      })
+      }).finally(() => member.leave())
       if (result.problem !== null) {
         log.error("sandbox self-test failed", { problem: result.problem, holds: result.holds })
         return unusable(result.problem, result.holds)
@@ -142,6 +155,16 @@ export function createDockerDriver({ dataDir, log, socket, weakened = {} }: Dock
   }
 
   async function start(spec: SandboxSpec, made: Ground, signal: AbortSignal): Promise<RunningGuest> {
+    const member = await userGroups.enter(spec.userId)
+    try {
+      return await startAs(member, spec, made, signal)
+    } catch (error) {
+      await member.leave()
+      throw error
+    }
+  }
+
+  async function startAs(member: Member, spec: SandboxSpec, made: Ground, signal: AbortSignal): Promise<RunningGuest> {
     const body = bodyFor(spec, made)
     const left = await containers.running(nameOf(spec.id), body, signal)
     // Only now: the guest of one that was made for something else must not find it.
@@ -164,7 +187,8 @@ export function createDockerDriver({ dataDir, log, socket, weakened = {} }: Dock
         throw new AppError("sandbox_unavailable", `the sandbox did not start: ${first}`)
       }
       if (left !== null) log.info("a sandbox of an earlier server was taken over", { agent: spec.id })
-      return guestOf(spec, { id, pid, gone, stream: first })
+      member.watch({ id, pid, adopted: left !== null })
+      return guestOf(spec, { id, pid, gone, stream: first, member })
     } finally {
       await channel.close()
     }
@@ -175,9 +199,10 @@ export function createDockerDriver({ dataDir, log, socket, weakened = {} }: Dock
     pid: number
     gone: Promise<ContainerEnd>
     stream: Socket
+    member: Member
   }
 
-  function guestOf(spec: SandboxSpec, { id, pid, gone, stream }: Open): RunningGuest {
+  function guestOf(spec: SandboxSpec, { id, pid, gone, stream, member }: Open): RunningGuest {
     let stopped = false
     let guestLeft = false
     for (const event of ["end", "error"]) {
@@ -205,6 +230,7 @@ export function createDockerDriver({ dataDir, log, socket, weakened = {} }: Dock
       } catch (error) {
         log.warn("a container could not be removed", { agent: spec.id, error })
       }
+      await member.leave()
       return why
     })()
     return {
@@ -226,6 +252,7 @@ export function createDockerDriver({ dataDir, log, socket, weakened = {} }: Dock
   async function removeAll(): Promise<void> {
     const found = await containers.list(AbortSignal.timeout(STARTS_WITHIN_MS))
     await Promise.all(found.map(({ id }) => containers.remove(id)))
+    await userGroups.removeEmpty()
   }
 
   /** Without a daemon there is nothing to end. */
@@ -272,6 +299,7 @@ export function createDockerDriver({ dataDir, log, socket, weakened = {} }: Dock
     async stop(id, signal) {
       await running.verbs.stop(id, signal)
       await unlessAway(containers.remove(nameOf(id)))
+      await userGroups.removeEmpty()
     },
     async destroy(owner, signal) {
       await driver.stop(owner.id, signal)
@@ -287,6 +315,7 @@ export function createDockerDriver({ dataDir, log, socket, weakened = {} }: Dock
     async [Symbol.asyncDispose]() {
       await running.stopAll()
       await report?.catch(() => {})
+      userGroups[Symbol.dispose]()
       await unlessAway(removeAll())
       await rm(folder, { recursive: true, force: true })
     },

@@ -1,0 +1,163 @@
+import assert from "node:assert/strict"
+import { existsSync, globSync, readFileSync, writeFileSync } from "node:fs"
+import { dirname } from "node:path"
+import { after, test } from "node:test"
+import { z } from "zod"
+import { dockerObstacle, type TestDocker, testDocker } from "../../../../../test/docker.ts"
+import { silentLogger } from "../../../lib/log.ts"
+import type { SandboxSpec } from "../../driver.ts"
+import { connectGuest } from "../../guest-client.ts"
+import { anySignal, crashedServer, run, specOf, temporaryFolder, until } from "../../testing.ts"
+import { createDockerDriver, type DockerOptions } from "./docker.ts"
+import { createEngine, type Engine } from "./engine.ts"
+
+const obstacle = dockerObstacle()
+const withDaemon = obstacle === null ? {} : { skip: obstacle }
+let docker: Promise<TestDocker> | null = null
+const daemon = () => {
+  docker ??= testDocker()
+  return docker
+}
+after(async () => (await docker)?.[Symbol.asyncDispose]())
+
+/** Of users, wherever version 1 or 2 has them. */
+const groupsOf = (userId: string) => globSync(`/sys/fs/cgroup/{*/,}autonomis_*/${userId}`)
+const fileOf = (userId: string, name: string) =>
+  groupsOf(userId)
+    .map((group) => `${group}/${name}`)
+    .find((path) => existsSync(path))
+const wide = { memoryBytes: 256 << 20, cpus: 1, pids: 64, storageBytes: null }
+
+async function withDriver(
+  options: Partial<DockerOptions>,
+  use: (open: (spec: SandboxSpec) => ReturnType<typeof connectGuest>, socket: string) => Promise<void>,
+): Promise<void> {
+  await using folder = await temporaryFolder()
+  const { socket } = await daemon()
+  await using driver = createDockerDriver({ dataDir: folder.path, log: silentLogger, socket, ...options })
+  const { usable, problem } = await driver.selfTest(anySignal())
+  assert.ok(usable, problem ?? "")
+  await use(async (spec) => connectGuest(await driver.open(spec, anySignal())), socket)
+}
+
+const HOG = "(while :; do :; done) > /dev/null 2>&1 & echo $!"
+
+test("a user who keeps the processor busy goes behind everybody else, and comes back at rest", withDaemon, (context) =>
+  withDriver({}, async (open) => {
+    const client = await open(specOf({ userId: "usr_hog", limits: wide }))
+    await open(specOf({ userId: "usr_calm", limits: wide }))
+    const [idle, other] = [fileOf("usr_hog", "cpu.idle"), fileOf("usr_calm", "cpu.idle")]
+    if (idle === undefined || other === undefined) return context.skip("this kernel has no such rank")
+    const all = idle.replace("/usr_hog", "")
+    const read = () => [idle, other, all].map((path) => readFileSync(path, "utf8").trim()).join()
+    assert.equal(read(), "0,0,0")
+    const hog = (await run(client, HOG)).text
+    await until("it goes behind", () => read() === "1,0,1")
+    await run(client, `kill -9 ${hog}`)
+    await until("it comes forward", () => read() === "0,0,0")
+  }),
+)
+
+test("where no group can be written, the daemon gives the containers of such a user less weight", withDaemon, () =>
+  withDriver({ cgroups: "/nonexistent" }, async (open, socket) => {
+    const engine = createEngine(socket)
+    const [busy, resting, calm] = ["usr_hog", "usr_hog", "usr_calm"].map((userId) => specOf({ userId, limits: wide }))
+    assert.ok(busy && resting && calm)
+    const client = await open(busy)
+    for (const spec of [resting, calm]) await open(spec)
+    assert.deepEqual(groupsOf("usr_hog"), [])
+    const weights = async () => {
+      const all = [busy, resting, calm].map(({ id }) => sharesOf(engine, id))
+      return (await Promise.all(all)).join()
+    }
+    assert.equal(await weights(), "0,0,0", "the daemon's own weight")
+    const hog = (await run(client, HOG)).text
+    await until("both go behind", async () => (await weights()) === "2,2,0")
+    await run(client, `kill -9 ${hog}`)
+    await until("both come forward", async () => (await weights()) === "1024,1024,0")
+  }),
+)
+
+test("a user with four busy containers gets no more of a contended processor than another with one", withDaemon, () =>
+  withDriver({}, async (open) => {
+    const users = ["usr_four", "usr_four", "usr_four", "usr_four", "usr_one"]
+    for (const userId of users) {
+      const client = await open(specOf({ userId, limits: wide }))
+      await run(client, "taskset -c 0 perl -e '1 while 1' > /dev/null 2>&1 &")
+    }
+    const spent = () => ["usr_four", "usr_one"].map(cpuSeconds)
+    const before = spent()
+    const since = () => spent().map((now, i) => now - (before[i] ?? 0))
+    await until("enough was spent", () => since().reduce((sum, one) => sum + one) > 2, 60_000)
+    const [four = 0, one = 0] = since()
+    assert.ok(one > 0.5 * four, `a user with one container got ${one} s, another with four ${four} s`)
+  }),
+)
+
+test("a user's group goes with their last container", withDaemon, async () => {
+  await using folder = await temporaryFolder()
+  const { socket } = await daemon()
+  await using driver = createDockerDriver({ dataDir: folder.path, log: silentLogger, socket })
+  const [one, two] = [specOf({ userId: "usr_two" }), specOf({ userId: "usr_two" })]
+  for (const spec of [one, two]) await driver.open(spec, anySignal())
+  assert.ok(groupsOf("usr_two").length > 0)
+  assert.deepEqual(groupsOf("self-test"), [], "the self-test's went with it")
+  await driver.stop(one.id, anySignal())
+  assert.ok(groupsOf("usr_two").length > 0)
+  await driver.stop(two.id, anySignal())
+  assert.deepEqual(groupsOf("usr_two"), [])
+  await assert.rejects(
+    driver.open(specOf({ userId: "usr_two", limits: { ...wide, memoryBytes: 8 << 20 } }), anySignal()),
+  )
+  assert.deepEqual(groupsOf("usr_two"), [], "also of one that did not start")
+})
+
+test(
+  "the groups that a server killed with -9 left go with their containers, and nobody is behind any more",
+  withDaemon,
+  async () => {
+    await using folder = await temporaryFolder()
+    const { socket } = await daemon()
+    const engine = createEngine(socket)
+    const [taken, removed, ended] = ["usr_taken", "usr_removed", "usr_ended"].map((userId) => specOf({ userId }))
+    assert.ok(taken && removed && ended)
+    await crashedServer("docker", { dataDir: folder.path, socket }, [taken, removed, ended], "")
+    const idle = fileOf("usr_taken", "cpu.idle")
+    if (idle !== undefined) writeFileSync(idle, "1")
+    await engine.call("DELETE", `/containers/${(await containerOf(engine, ended.id)).Id}`, { query: { force: "1" } })
+    await using driver = createDockerDriver({ dataDir: folder.path, log: silentLogger, socket })
+    assert.ok(groupsOf("usr_ended").length > 0)
+    await driver.open(taken, anySignal())
+    if (idle !== undefined) assert.equal(readFileSync(idle, "utf8"), "0\n")
+    assert.deepEqual(groupsOf("usr_ended"), [])
+    assert.ok(groupsOf("usr_removed").length > 0)
+    await driver.stop(removed.id, anySignal())
+    assert.deepEqual(groupsOf("usr_removed"), [])
+    const [base = ""] = groupsOf("usr_taken").map(dirname)
+    await driver[Symbol.asyncDispose]()
+    assert.equal(existsSync(base), false, "nor the group of all")
+  },
+)
+
+const Found = z.array(z.object({ Id: z.string() })).length(1)
+const Inspected = z.object({ HostConfig: z.object({ CpuShares: z.number() }) })
+
+async function containerOf(engine: Engine, agent: string): Promise<{ Id: string }> {
+  const filters = JSON.stringify({ label: [`autonomis.agent=${agent}`] })
+  const [found] = Found.parse(await engine.call("GET", "/containers/json", { query: { filters } }))
+  assert.ok(found)
+  return found
+}
+
+async function sharesOf(engine: Engine, agent: string): Promise<number> {
+  const { Id } = await containerOf(engine, agent)
+  return Inspected.parse(await engine.call("GET", `/containers/${Id}/json`)).HostConfig.CpuShares
+}
+
+/** What a user's containers have had of the processor. */
+function cpuSeconds(userId: string): number {
+  const nanoseconds = fileOf(userId, "cpuacct.usage")
+  if (nanoseconds !== undefined) return Number(readFileSync(nanoseconds, "utf8")) / 1e9
+  const stat = readFileSync(fileOf(userId, "cpu.stat") ?? "", "utf8")
+  return Number(/^usage_usec (\d+)$/m.exec(stat)?.[1]) / 1e6
+}
