@@ -2,7 +2,7 @@ import assert from "node:assert/strict"
 import { createHash } from "node:crypto"
 import { test } from "node:test"
 import fc from "fast-check"
-import { hashKey, isWellFormedKey, newKey, sameHash } from "./format.ts"
+import { hashKey, newKey, readKey, sameHash } from "./format.ts"
 
 const KINDS = ["admin", "user", "agent", "gateway", "cookie", "link"] as const
 
@@ -10,7 +10,7 @@ test("a key names its kind, is well formed, and is never made twice", () => {
   for (const kind of KINDS) {
     const keys = new Set(Array.from({ length: 1000 }, () => newKey(kind)))
     assert.equal(keys.size, 1000)
-    for (const key of keys) assert.ok(isWellFormedKey(key), key)
+    for (const key of keys) assert.ok(readKey(key).isWellFormed, key)
   }
   assert.match(newKey("admin"), /^atn_admin_[0-9a-z]{49}$/)
   assert.match(newKey("user"), /^atn_user_[0-9a-z]{49}$/)
@@ -24,9 +24,9 @@ test("any one wrong character, and any two that changed places, are seen without
       const key = newKey(kind)
       const at = place % key.length
       const typo = key.slice(0, at) + letter + key.slice(at + 1)
-      assert.equal(isWellFormedKey(typo), typo === key)
+      assert.equal(readKey(typo).isWellFormed, typo === key)
       const swapped = key.slice(0, at) + (key[at + 1] ?? "") + key[at] + key.slice(at + 2)
-      assert.equal(isWellFormedKey(swapped), swapped === key)
+      assert.equal(readKey(swapped).isWellFormed, swapped === key)
     }),
     { numRuns: 500 },
   )
@@ -37,7 +37,7 @@ test("any one wrong character, and any two that changed places, are seen without
     newKey("user").slice(0, -1),
     newKey("user").toUpperCase(),
   ])
-    assert.equal(isWellFormedKey(other), false)
+    assert.equal(readKey(other).isWellFormed, false)
 })
 
 test("what is stored of keys stands in the order of their making, and of keys from before times were in them it is the same", () => {
@@ -45,7 +45,7 @@ test("what is stored of keys stands in the order of their making, and of keys fr
   const stored = times.map((time) => hashKey(newKey("user", time)))
   assert.deepEqual(stored.toSorted(), stored)
   const older = "atn_user_0123456789abcdefghjkmnpqrstvwxyz34dtq3t"
-  assert.ok(isWellFormedKey(older))
+  assert.ok(readKey(older).isWellFormed)
   assert.equal(hashKey(older), createHash("sha256").update(older).digest("hex"))
 })
 

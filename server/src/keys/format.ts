@@ -28,19 +28,17 @@ export function newKey(kind: KeyKind, now: number = Date.now()): string {
   return head + checksum(head)
 }
 
-/** Is it written as a key of this platform, without a typo? Says nothing about whether it opens anything. */
-export function isWellFormedKey(key: string): boolean {
-  const [, head, , check] = FORM.exec(key) ?? []
-  return head !== undefined && check === checksum(head)
+/**
+ * `hash`: what is stored and looked for instead of the key: its SHA-256, behind the time in it, so that new keys stand
+ * together in the database. `isWellFormed`: is it written as a key of this platform, without a typo? That says nothing
+ * about whether it opens anything.
+ */
+export function readKey(key: string): { hash: string; isWellFormed: boolean } {
+  const [, head, time = "", check] = FORM.exec(key) ?? []
+  return { hash: time + hash("sha256", key), isWellFormed: head !== undefined && check === checksum(head) }
 }
 
-/**
- * What is stored and looked for instead of the key: its SHA-256, behind the time in it, so that new keys stand together
- * in the database.
- */
-export function hashKey(key: string): string {
-  return (FORM.exec(key)?.[2] ?? "") + hash("sha256", key)
-}
+export const hashKey = (key: string): string => readKey(key).hash
 
 /** Compares two hashes in a time that does not tell where they differ. */
 export function sameHash(a: string, b: string): boolean {

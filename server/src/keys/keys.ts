@@ -8,7 +8,7 @@ import type { Logger } from "../lib/log.ts"
 import { remember } from "../lib/remember.ts"
 import type { PlanTable } from "../plans/plans.ts"
 import { createKeyCache } from "./cache.ts"
-import { hashKey, isWellFormedKey, newKey, sameHash } from "./format.ts"
+import { hashKey, newKey, readKey, sameHash } from "./format.ts"
 import { createNotices } from "./notices.ts"
 import { type KeyRow, keyStore, type Owner } from "./store.ts"
 import { createWatch } from "./watch.ts"
@@ -131,9 +131,9 @@ export function createKeys({ db, clock, plans, log, heard }: KeysOptions): Keys 
 
   const keys: Keys = {
     authenticate(key, at = "api") {
-      const hash = hashKey(key)
+      const { hash, isWellFormed } = readKey(key)
       // The administrator's own key may have any form; a typo in all others needs no look-up.
-      if (!isWellFormedKey(key) && !sameHash(hash, adminHash)) return null
+      if (!isWellFormed && !sameHash(hash, adminHash)) return null
       return whenThere(findQuickly(hash), (row) => (row !== null && opens(row.kind, at) ? principalOf(row) : null))
     },
     watch: (principal) => watch.signal(principal),
@@ -162,8 +162,9 @@ export function createKeys({ db, clock, plans, log, heard }: KeysOptions): Keys 
       await keys.commit(userId, [...store.revoke({ kind: "cookie", userId, agentId }), ...also])
     },
     async redeemLink(token) {
-      if (!isWellFormedKey(token)) return null
-      const [[row]] = await db.batch([store.takeLink(hashKey(token), clock.now())])
+      const { hash, isWellFormed } = readKey(token)
+      if (!isWellFormed) return null
+      const [[row]] = await db.batch([store.takeLink(hash, clock.now())])
       if (row === undefined) return null
       const userId = row.user_id
       const own = await store.current({ kind: userId === null ? "admin" : "user", userId, agentId: null })
