@@ -195,7 +195,7 @@ interface Tree extends Pick<Cgroups, "version" | "paceDisk">, Pick<CgroupOptions
 }
 
 /** What is left of the processor to who runs into the memory limit again and again. */
-const RESTRAINED_CPUS = 0.1
+export const RESTRAINED_CPUS = 0.1
 
 function make(
   { version, controllers, bases, handOn, paceDisk, ofCpus, lookMs }: Tree,

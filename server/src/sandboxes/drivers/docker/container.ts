@@ -74,7 +74,7 @@ export function containerFor(parts: ContainerParts, labels: Record<string, strin
       Memory: memoryBytes,
       // Memory and swap together: no swap.
       MemorySwap: memoryBytes,
-      NanoCpus: Math.round(cpus * 1e9),
+      NanoCpus: nanoCpus(cpus),
       PidsLimit: pids,
       Ulimits: [
         ulimit("nofile", 4096),
@@ -103,5 +103,6 @@ export function containerFor(parts: ContainerParts, labels: Record<string, strin
   return { ...body, Labels: { ...labels, [LABEL.spec]: createHash("sha256").update(spoken).digest("hex") } }
 }
 
+export const nanoCpus = (cpus: number) => Math.round(cpus * 1e9)
 const bind = (source: string, target: string) => ({ Type: "bind", Source: source, Target: target })
 const ulimit = (name: string, value: number) => ({ Name: name, Soft: value, Hard: value })

@@ -11,8 +11,8 @@ export interface Containers {
   gone(id: string): Promise<ContainerEnd>
   /** Ends it and takes it away; one that is not there is fine. By id or name. */
   remove(idOrName: string): Promise<void>
-  /** Its weight beside others for the processor. */
-  setShares(id: string, shares: number): Promise<void>
+  /** Gives a running one another part of the processor: its weight beside others, or how much at most. */
+  update(id: string, change: { CpuShares: number } | { NanoCpus: number }): Promise<void>
   /** All of this server, running or not. */
   list(signal: AbortSignal): Promise<{ id: string; agent: string; running: boolean }[]>
 }
@@ -99,8 +99,8 @@ export function createContainers(engine: Engine, instance: string): Containers {
       const { State } = await inspect(id)
       return { exitCode: State.ExitCode, oomKilled: State.OOMKilled }
     },
-    async setShares(id, shares) {
-      await engine.call("POST", `/containers/${id}/update`, { body: { CpuShares: shares }, signal: soon() })
+    async update(id, change) {
+      await engine.call("POST", `/containers/${id}/update`, { body: change, signal: soon() })
     },
     async list(signal) {
       const filters = JSON.stringify({ label: [`${LABEL.instance}=${instance}`] })

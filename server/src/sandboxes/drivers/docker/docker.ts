@@ -187,7 +187,7 @@ export function createDockerDriver(options: DockerOptions): SandboxDriver {
         throw new AppError("sandbox_unavailable", `the sandbox did not start: ${first}`)
       }
       if (left !== null) log.info("a sandbox of an earlier server was taken over", { agent: spec.id })
-      member.watch({ id, pid, adopted: left !== null })
+      member.watch({ id, pid, cpus: spec.limits.cpus, adopted: left !== null })
       return guestOf(spec, { id, pid, gone, stream: first, member })
     } finally {
       await channel.close()

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict"
 import { existsSync, globSync, readFileSync, writeFileSync } from "node:fs"
-import { dirname } from "node:path"
+import { mkdir, readdir, rm, writeFile } from "node:fs/promises"
+import { dirname, join } from "node:path"
 import { after, test } from "node:test"
 import { z } from "zod"
 import { dockerObstacle, type TestDocker, testDocker } from "../../../../../test/docker.ts"
@@ -10,6 +11,7 @@ import { connectGuest } from "../../guest-client.ts"
 import { anySignal, crashedServer, run, specOf, temporaryFolder, until } from "../../testing.ts"
 import { createDockerDriver, type DockerOptions } from "./docker.ts"
 import { createEngine, type Engine } from "./engine.ts"
+import { createUserGroups } from "./user-groups.ts"
 
 const obstacle = dockerObstacle()
 const withDaemon = obstacle === null ? {} : { skip: obstacle }
@@ -94,6 +96,51 @@ test("a user with four busy containers gets no more of a contended processor tha
   }),
 )
 
+test("a container whose processes are killed for memory again and again keeps a tenth of a processor", withDaemon, () =>
+  withDriver({}, async (open, socket) => {
+    const engine = createEngine(socket)
+    const spec = specOf({ userId: "usr_greedy", limits: wide })
+    const client = await open(spec)
+    const cpus = async () => (await hostConfigOf(engine, spec.id)).NanoCpus / 1e9
+    await run(client, `perl -e '$x="x"x(1<<30)'`)
+    assert.equal(await cpus(), 1, "once may be a mishap")
+    await run(client, `perl -e '$x="x"x(1<<30)'`)
+    await until("it is restrained", async () => (await cpus()) === 0.1)
+    assert.equal((await run(client, "echo works")).text, "works\n")
+  }),
+)
+
+test("with systemd a user's group is a slice of their own, and systemd takes it away", async () => {
+  await using folder = await temporaryFolder()
+  const stopped = join(folder.path, "stopped")
+  const root = join(folder.path, "tree")
+  const slice = join(root, "autonomis_x.slice", "autonomis_x-usr_1.slice")
+  const { PATH } = process.env
+  await mkdir(join(folder.path, "bin"))
+  await writeFile(join(folder.path, "bin/systemctl"), `#!/bin/sh\necho "$@" >> ${stopped}\n`, { mode: 0o755 })
+  process.env.PATH = `${folder.path}/bin:${PATH}`
+  try {
+    const containers = { update: async () => {} }
+    using groups = createUserGroups({ containers, instance: "x", log: silentLogger, root })
+    await mkdir(join(slice, "docker-1.scope"), { recursive: true })
+    groups.setDaemon({ CgroupDriver: "none", CgroupVersion: "2" })
+    assert.equal(groups.parentOf("usr_1"), null)
+    groups.setDaemon({ CgroupDriver: "systemd", CgroupVersion: "2" })
+    assert.equal(groups.parentOf("usr_1"), "autonomis_x-usr_1.slice")
+    assert.equal(groups.parentOf("self-test"), "autonomis_x-self_test.slice", "a dash would be a slice more")
+    const member = await groups.enter("usr_1")
+    await groups.removeEmpty()
+    await member.leave()
+    assert.equal(existsSync(stopped), false, "it is not empty")
+    await rm(join(slice, "docker-1.scope"), { recursive: true })
+    await groups.removeEmpty()
+    assert.equal(readFileSync(stopped, "utf8"), "stop autonomis_x-usr_1.slice\nstop autonomis_x.slice\n")
+    assert.deepEqual(await readdir(root), [])
+  } finally {
+    process.env.PATH = PATH
+  }
+})
+
 test("a user's group goes with their last container", withDaemon, async () => {
   await using folder = await temporaryFolder()
   const { socket } = await daemon()
@@ -140,7 +187,7 @@ test(
 )
 
 const Found = z.array(z.object({ Id: z.string() })).length(1)
-const Inspected = z.object({ HostConfig: z.object({ CpuShares: z.number() }) })
+const Inspected = z.object({ HostConfig: z.object({ CpuShares: z.number(), NanoCpus: z.number() }) })
 
 async function containerOf(engine: Engine, agent: string): Promise<{ Id: string }> {
   const filters = JSON.stringify({ label: [`autonomis.agent=${agent}`] })
@@ -149,9 +196,13 @@ async function containerOf(engine: Engine, agent: string): Promise<{ Id: string 
   return found
 }
 
-async function sharesOf(engine: Engine, agent: string): Promise<number> {
+async function hostConfigOf(engine: Engine, agent: string) {
   const { Id } = await containerOf(engine, agent)
-  return Inspected.parse(await engine.call("GET", `/containers/${Id}/json`)).HostConfig.CpuShares
+  return Inspected.parse(await engine.call("GET", `/containers/${Id}/json`)).HostConfig
+}
+
+async function sharesOf(engine: Engine, agent: string): Promise<number> {
+  return (await hostConfigOf(engine, agent)).CpuShares
 }
 
 /** What a user's containers have had of the processor. */

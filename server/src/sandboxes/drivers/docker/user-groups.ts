@@ -3,11 +3,16 @@ import { accessSync, constants, existsSync, readdirSync, rmdirSync } from "node:
 import { basename, join } from "node:path"
 import { promisify } from "node:util"
 import type { Logger } from "../../../lib/log.ts"
-import { groupsOf, setBehind } from "../cgroups.ts"
+import { groupsOf, RESTRAINED_CPUS, setBehind } from "../cgroups.ts"
+import { createRestraint } from "../restraint.ts"
 import { createStepBack } from "../step-back.ts"
+import { nanoCpus } from "./container.ts"
 import type { Containers } from "./containers.ts"
 
-/** Lets users share the processor equally, and sends those who keep it busy behind everybody else. */
+/**
+ * Lets users share the processor equally, sends those who keep it busy behind everybody else, and restrains containers
+ * whose processes are killed for memory again and again.
+ */
 export interface UserGroups extends Disposable {
   /** Tells by what the daemon makes control groups, from its `GET /info`. Before that, and where it helps not, there are none. */
   setDaemon(info: { CgroupDriver?: string | undefined; CgroupVersion?: string | undefined }): void
@@ -29,12 +34,14 @@ export interface Member {
 export interface Watched {
   id: string
   pid: number
-  /** An earlier server may have sent it behind. */
+  /** Its limit. */
+  cpus: number
+  /** An earlier server may have sent it behind or restrained it. */
   adopted: boolean
 }
 
 export interface UserGroupsOptions {
-  containers: Pick<Containers, "setShares">
+  containers: Pick<Containers, "update">
   instance: string
   log: Logger
   /** `/sys/fs/cgroup`. */
@@ -68,7 +75,7 @@ export function createUserGroups({ containers, instance, log, root }: UserGroups
   const open = new Map<string, Set<string>>()
   const behind = new Set<string>()
   /** One after the other: a later wish must not be overtaken, and no group be entered while it is taken away. */
-  let weighing = Promise.resolve()
+  let updating = Promise.resolve()
   let removing = Promise.resolve()
   const stepBack = createStepBack({
     step(userId, back) {
@@ -77,6 +84,8 @@ export function createUserGroups({ containers, instance, log, root }: UserGroups
       apply(userId)
     },
   })
+
+  const restraint = createRestraint()
 
   /** As systemd nests its slices by their names; a dash would be one more. */
   const groupOf = (userId: string) => (place?.systemd ? `${name}-${userId.replaceAll("-", "_")}.slice` : userId)
@@ -90,10 +99,13 @@ export function createUserGroups({ containers, instance, log, root }: UserGroups
       setBehind(join(cpuRoot, base), version, behind.size > 0)
       return
     }
-    for (const id of open.get(userId) ?? [])
-      weighing = weighing
-        .then(() => containers.setShares(id, back ? BEHIND : IN_FRONT))
-        .catch((error) => log.debug("a container's weight could not be changed", { error }))
+    for (const id of open.get(userId) ?? []) update(id, { CpuShares: back ? BEHIND : IN_FRONT })
+  }
+
+  function update(id: string, change: Parameters<Containers["update"]>[1]): void {
+    updating = updating
+      .then(() => containers.update(id, change))
+      .catch((error) => log.debug("a container could not be given another part of the processor", { error }))
   }
 
   function placeOf(driver: string | undefined, version: string | undefined): Place | null {
@@ -159,16 +171,20 @@ export function createUserGroups({ containers, instance, log, root }: UserGroups
       let unwatch = () => {}
       let left = false
       return {
-        watch({ id, pid, adopted }) {
+        watch({ id, pid, cpus, adopted }) {
           const theirs = open.get(userId) ?? new Set()
           open.set(userId, theirs.add(id))
-          const ending = stepBack.watch({ userId, periods: groupsOf(pid).periods })
+          const { periods, hits } = groupsOf(pid)
+          const restrain = (on: boolean) =>
+            update(id, { NanoCpus: nanoCpus(on ? Math.min(cpus, RESTRAINED_CPUS) : cpus) })
+          const ends = [stepBack.watch({ userId, periods }), restraint.watch({ kills: () => hits().memory, restrain })]
           unwatch = () => {
             theirs.delete(id)
             if (theirs.size === 0) open.delete(userId)
-            ending()
+            for (const end of ends) end()
           }
           // What an earlier server set is undone; the daemon is not asked for what is so anyway.
+          if (adopted) restrain(false)
           if (place !== null || adopted || behind.has(userId)) apply(userId)
         },
         async leave() {
@@ -183,7 +199,10 @@ export function createUserGroups({ containers, instance, log, root }: UserGroups
       }
     },
     removeEmpty,
-    [Symbol.dispose]: () => stepBack[Symbol.dispose](),
+    [Symbol.dispose]() {
+      stepBack[Symbol.dispose]()
+      restraint[Symbol.dispose]()
+    },
   }
 }
 
