@@ -5,12 +5,12 @@ import type { Database, Step } from "../db/database.ts"
 import { lockUser } from "../db/lock-user.ts"
 import type { AgentRef, Origin, Principal, UserRef } from "../http/endpoint.ts"
 import type { Keys } from "../keys/keys.ts"
-import { type Awaitable, whenThere } from "../lib/awaitable.ts"
+import { type Awaitable, whenBoth, whenThere } from "../lib/awaitable.ts"
 import { type Clock, iso } from "../lib/clock.ts"
 import { decodeCursor, page } from "../lib/cursor.ts"
 import { AppError } from "../lib/errors.ts"
 import type { Logger } from "../lib/log.ts"
-import type { Models } from "../models/models.ts"
+import type { Models, UserModels } from "../models/models.ts"
 import type { SandboxSpec } from "../sandboxes/driver.ts"
 import type { Sandboxes } from "../sandboxes/sandboxes.ts"
 import type { Secrets, SecretsBody } from "../secrets/secrets.ts"
@@ -131,11 +131,10 @@ export function createAgents(options: AgentsOptions): Agents {
 
   /** What was last shown of a row, which is written to JSON once for as long as nothing of it changes. */
   const shown = new WeakMap<AgentRow, { model: string; state: Agent["state"]; agent: Readonly<Agent> }>()
-  const view = (userId: string, row: AgentRow): Awaitable<Readonly<Agent>> => {
+  const view = (row: AgentRow, usable: UserModels): Readonly<Agent> => {
     const config = configOf(row)
-    return whenThere(models.effective({ userId, agentId: row.id, wanted: config.model }), (model) =>
-      whenThere(deployer.stepsOf(row), (steps) => show(row, config, model, stateOf(steps, Boolean(row.running)))),
-    )
+    const model = usable.effective({ agentId: row.id, wanted: config.model })
+    return show(row, config, model, stateOf(deployer.stepsOf(row, usable), Boolean(row.running)))
   }
   function show(row: AgentRow, config: Agent["config"], model: string, state: Agent["state"]): Readonly<Agent> {
     const before = shown.get(row)
@@ -153,13 +152,16 @@ export function createAgents(options: AgentsOptions): Agents {
     shown.set(row, { model, state, agent })
     return agent
   }
-  const views = (userId: string, rows: AgentRow[]) => Promise.all(rows.map((row) => view(userId, row)))
+  const views = async (userId: string, rows: AgentRow[]) => {
+    const usable = await models.of(userId)
+    return rows.map((row) => view(row, usable))
+  }
   const rowOf = (userId: string, agentId: string) =>
     whenThere(store.byId(userId, agentId), (row) => {
       if (row === null) throw noSuchAgent()
       return row
     })
-  const get = (userId: string, agentId: string) => whenThere(rowOf(userId, agentId), (row) => view(userId, row))
+  const get = (userId: string, agentId: string) => whenBoth(rowOf(userId, agentId), models.of(userId), view)
 
   /** Removes files and rows of agents that are gone, a few at a time; what a stop leaves over the next start takes up. */
   async function removeRest(): Promise<void> {
@@ -308,9 +310,9 @@ export function createAgents(options: AgentsOptions): Agents {
     },
 
     async deployStatus(userId) {
-      const rows = await store.list(userId, null, null)
+      const [rows, usable] = await Promise.all([store.list(userId, null, null), models.of(userId)])
       const deployed = rows.map(async (row) => {
-        const steps = await deployer.stepsOf(row)
+        const steps = deployer.stepsOf(row, usable)
         await deployer.remember(row, steps)
         return { name: row.name, steps, running: Boolean(row.running) }
       })

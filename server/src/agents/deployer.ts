@@ -1,9 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises"
-import { type Awaitable, whenThere } from "../lib/awaitable.ts"
 import type { Clock } from "../lib/clock.ts"
 import { AppError, messageOf } from "../lib/errors.ts"
 import type { Logger } from "../lib/log.ts"
-import type { Models } from "../models/models.ts"
+import type { Models, UserModels } from "../models/models.ts"
 import type { Sandboxes } from "../sandboxes/sandboxes.ts"
 import { configOf } from "./config.ts"
 import { isSettled, readSteps, type Step, type StepError, type StepName, withResult } from "./deployment.ts"
@@ -14,7 +13,7 @@ export interface Deployer extends AsyncDisposable {
   /** Begins with what is left to do for an agent; resolves when it is done, never rejects. */
   deploy(row: AgentRow): Promise<void>
   /** An agent's steps now. What may come to fail after the deployment is looked at afresh. */
-  stepsOf(row: AgentRow): Awaitable<readonly Step[]>
+  stepsOf(row: AgentRow, models: UserModels): readonly Step[]
   /** Stores what `stepsOf` has found, so that its times stay. */
   remember(row: AgentRow, steps: readonly Step[]): Promise<void>
   /** Resolves at the next step of any agent of the user, or after a second: another server may have done one. */
@@ -37,10 +36,10 @@ export function createDeployer({ store, clock, log, models, sandboxes }: Deploye
   const underWay = new Map<string, { steps: readonly Step[]; finished: Promise<void> }>()
   const waiting = new Map<string, Set<() => void>>()
 
-  const modelError = (row: AgentRow): Awaitable<StepError | null> => {
-    const problem = models.problem({ userId: row.user_id, agentId: row.id, wanted: configOf(row).model })
+  const modelError = (row: AgentRow, models: UserModels): StepError | null => {
+    const cause = models.problem({ agentId: row.id, wanted: configOf(row).model })
     const cure = "Set the provider's key as a secret, or choose another model in the agent's config."
-    return whenThere(problem, (cause) => (cause === null ? null : { cause, cure }))
+    return cause === null ? null : { cause, cure }
   }
   const sandboxError = (): StepError | null => {
     const problem = sandboxes.problem()
@@ -59,7 +58,7 @@ export function createDeployer({ store, clock, log, models, sandboxes }: Deploye
       await sandboxes.selfTest(stop.signal)
       return sandboxError()
     },
-    model: async (row) => modelError(row),
+    model: async (row) => modelError(row, await models.of(row.user_id)),
   }
 
   function tell(userId: string): void {
@@ -112,14 +111,14 @@ export function createDeployer({ store, clock, log, models, sandboxes }: Deploye
         })
       return state.finished
     },
-    stepsOf(row) {
+    stepsOf(row, models) {
       const current = underWay.get(row.id)?.steps
       if (current !== undefined) return current
       const steps = readSteps(row.deploy)
       if (!isSettled(steps)) return steps
       const now = clock.now()
       const tried = withResult(steps, "sandbox", sandboxError(), now)
-      return whenThere(modelError(row), (error) => withResult(tried, "model", error, now))
+      return withResult(tried, "model", modelError(row, models), now)
     },
     async changed(userId, signal) {
       const either = AbortSignal.any([signal, stop.signal])

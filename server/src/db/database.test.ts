@@ -33,6 +33,17 @@ forEachDatabase((name, open) => {
     assert.equal((await db.read.selectFrom("meta").selectAll().execute()).length, 0)
   })
 
+  test("the first statement that did not do what it must tells why, whatever comes after it", async () => {
+    await using db = await open()
+    const put = { query: db.kysely.insertInto("meta").values({ name: "a", value: "1" }) }
+    const none = { query: db.kysely.deleteFrom("meta").where("name", "=", "absent"), rows: 1 }
+    await db.batch([put])
+    const mine = { ...none, otherwise: () => new Error("mine") }
+    await assert.rejects(db.batch([mine, put]), /mine/)
+    await assert.rejects(db.batch([put, mine]), isUniqueViolation)
+    await db.batch([{ query: db.kysely.deleteFrom("meta").where("name", "=", "a"), rows: 1 }])
+  })
+
   test("of 200 batches at once each gives its own answer, also beside those that fail", async () => {
     await using db = await open()
     await db.batch([{ query: db.kysely.insertInto("counters").values({ name: "n", value: 0 }) }])

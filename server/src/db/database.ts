@@ -4,9 +4,12 @@ import type { Heard } from "./postgres-listen.ts"
 import type { Schema } from "./schema.ts"
 import type { Writes } from "./writes.ts"
 
+/** With a name, which stands for this text alone: it is run again and again, so PostgreSQL is to keep its plan. */
+export type Compiled<Row> = CompiledQuery<Row> & { readonly name?: string }
+
 /** Anything Kysely can compile: a finished query builder. */
 export interface Compilable<Row> {
-  compile(): CompiledQuery<Row>
+  compile(): Compiled<Row>
 }
 
 /**
@@ -40,7 +43,7 @@ export interface Database extends AsyncDisposable {
   readonly read: Kysely<Schema>
   readonly kysely: Kysely<Schema>
   /** Runs a compiled read by the shortest way there is; at once on SQLite. */
-  fetch<Row>(query: CompiledQuery<Row>): Awaitable<Row[]>
+  fetch<Row>(query: Compiled<Row>): Awaitable<Row[]>
   batch<const S extends readonly Step[]>(steps: S): Promise<BatchRows<S>>
   /** Hears `pg_notify` of all servers on the same database; null on SQLite, which has one server alone. */
   readonly listen: ((channel: string, heard: Heard) => AsyncDisposable) | null

@@ -1,10 +1,13 @@
-import { type CompiledQuery, Kysely, PostgresDialect } from "kysely"
+import { Kysely, PostgresDialect } from "kysely"
 import pg from "pg"
-import { type BatchRows, checkRows, type Database, type Step } from "./database.ts"
+import { type BatchRows, type Compiled, checkRows, type Database, type Step } from "./database.ts"
 import { listenOn } from "./postgres-listen.ts"
+import { createReads } from "./postgres-reads.ts"
 import type { Schema } from "./schema.ts"
 
 const POOL_SIZE = 10
+/** A plan that was made while tables were small is kept no longer. */
+const CONNECTION_LIVES_SECONDS = 600
 const INT8 = 20
 const NUMERIC = 1700
 
@@ -20,36 +23,81 @@ export function openPostgres(url: string, onError: (error: Error) => void, schem
     connectionString: url,
     ...(schema === undefined ? {} : { options: `-c search_path=${schema}` }),
   }
-  const pool = new pg.Pool({ ...config, max: POOL_SIZE, types, connectionTimeoutMillis: 10_000 })
+  const pool = new pg.Pool({
+    ...config,
+    max: POOL_SIZE,
+    types,
+    pipeline: true,
+    connectionTimeoutMillis: 10_000,
+    maxLifetimeSeconds: CONNECTION_LIVES_SECONDS,
+  })
   pool.on("error", onError)
+  // Of a connection in use its queries tell; an error that nobody hears pg would throw into the process.
+  pool.on("connect", (client) => client.on("error", () => {}))
   const kysely = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) })
+  const reads = createReads(pool)
   return {
     dialect: "postgres",
     writes: null,
     read: kysely,
     kysely,
-    async fetch<Row>(query: CompiledQuery<Row>) {
-      return (await kysely.executeQuery(query)).rows
+    fetch<Row>(query: Compiled<Row>) {
+      // What the statement returns is what the query was compiled for.
+      return reads(configOf(query)) as Promise<Row[]>
     },
-    batch<const S extends readonly Step[]>(steps: S) {
-      return kysely.transaction().execute(async (trx) => {
-        const answers: unknown[][] = []
-        for (const step of steps) {
-          const compiled = step.query.compile()
-          const result = await trx.executeQuery(compiled)
-          const returns = result.rows.length > 0 || result.numAffectedRows === undefined
-          checkRows(step, returns ? result.rows.length : Number(result.numAffectedRows))
-          answers.push(result.rows)
-        }
-        return answers as BatchRows<S>
-      })
-    },
+    batch: (steps) => inTransaction(pool, steps),
     listen: (channel, heard) => listenOn(config, channel, heard),
     async backup() {
       throw new Error("a PostgreSQL database is backed up with pg_dump")
     },
     async [Symbol.asyncDispose]() {
       await kysely.destroy()
+      // Kysely ends only what it has used itself.
+      if (!pool.ending) await pool.end()
     },
   }
 }
+
+/**
+ * All statements are sent at once, and the end when each has done what it must. The begin goes alone before them: if that
+ * failed, they would each be a transaction.
+ */
+async function inTransaction<const S extends readonly Step[]>(pool: pg.Pool, steps: S): Promise<BatchRows<S>> {
+  const queries = steps.map(({ query }) => configOf(query.compile()))
+  const client = await pool.connect()
+  let broken = false
+  try {
+    await client.query("begin")
+    const results = await Promise.allSettled(queries.map((query) => client.query(query)))
+    const rows = steps.map((step, i) => {
+      const result = resultOf(results[i])
+      const returns = result.rows.length > 0 || !WRITES.has(result.command)
+      checkRows(step, returns ? result.rows.length : (result.rowCount ?? 0))
+      return result.rows
+    })
+    await client.query("commit")
+    return rows as BatchRows<S>
+  } catch (error) {
+    await client.query("rollback").catch(() => {
+      broken = true
+    })
+    throw error
+  } finally {
+    client.release(broken)
+  }
+}
+
+const WRITES = new Set(["INSERT", "UPDATE", "DELETE", "MERGE"])
+
+/** The first that failed tells why; what comes after it fails only for that. */
+function resultOf(settled: PromiseSettledResult<pg.QueryResult> | undefined): pg.QueryResult {
+  if (settled?.status === "fulfilled") return settled.value
+  throw settled?.reason
+}
+
+/** With a name PostgreSQL parses and plans a statement once for each connection. */
+const configOf = ({ sql, parameters, name }: Compiled<unknown>): pg.QueryConfig => ({
+  text: sql,
+  values: [...parameters],
+  name,
+})

@@ -1,6 +1,7 @@
-import type { CompiledQuery, InsertObject, InsertQueryBuilder, InsertResult } from "kysely"
+import { createHash } from "node:crypto"
+import type { InsertObject, InsertQueryBuilder, InsertResult } from "kysely"
 import { type Awaitable, whenThere } from "../lib/awaitable.ts"
-import type { Compilable, Database } from "./database.ts"
+import type { Compilable, Compiled, Database } from "./database.ts"
 import type { Schema } from "./schema.ts"
 import { tablesOf } from "./writes.ts"
 
@@ -13,7 +14,7 @@ export function prepared<Row, Parameters extends readonly string[]>(
   db: Database,
   query: Compilable<Row>,
 ): (...parameters: Parameters) => Awaitable<readonly Readonly<Row>[]> {
-  const compiled: CompiledQuery<Row> = query.compile()
+  const compiled = named(query)
   const tables = tablesOf(compiled.sql)
   const { writes } = db
   const kept = writes && createKept<readonly Readonly<Row>[]>(() => writes.of(tables))
@@ -55,10 +56,16 @@ export function preparedInsert<T extends keyof Schema & string>(
   example: InsertObject<Schema, T>,
   finish: (insert: InsertQueryBuilder<Schema, T, InsertResult>) => Compilable<unknown> = (insert) => insert,
 ): (row: InsertObject<Schema, T>) => Compilable<unknown> {
-  const compiled = finish(db.kysely.insertInto(table).values(example)).compile()
+  const compiled = named(finish(db.kysely.insertInto(table).values(example)))
   const columns = Object.keys(example) as (keyof InsertObject<Schema, T>)[]
   if (columns.length !== compiled.parameters.length) throw new TypeError("wrong number of parameters")
   return (row) => ({ compile: () => ({ ...compiled, parameters: columns.map((column) => row[column]) }) })
+}
+
+/** The name tells of the text: the same text has the same name, and no other has it. */
+function named<Row>(query: Compilable<Row>): Compiled<Row> {
+  const compiled = query.compile()
+  return { ...compiled, name: createHash("sha256").update(compiled.sql).digest("hex").slice(0, 32) }
 }
 
 /** The row of a read that finds one or none. */

@@ -5,7 +5,7 @@ import { silentLogger } from "../lib/log.ts"
 import type { CatalogueModel } from "../runtime/protocol.ts"
 import { PROVIDERS } from "../runtime/providers.ts"
 import { firstProvider } from "./first-provider.ts"
-import { createModels, type ModelsOptions } from "./models.ts"
+import { createModels, type Models, type ModelsOptions } from "./models.ts"
 
 const KNOWN: CatalogueModel[] = PROVIDERS.map((provider) => ({
   ...{ id: `${provider.id}/${provider.defaultModel}`, provider: provider.id, contextWindow: 1000 },
@@ -24,7 +24,7 @@ function modelsWith(options: Partial<ModelsOptions> & { user?: Record<string, st
       platform: {},
       firstProvider: null,
     },
-    userValues: async () => new Map(Object.entries(user)),
+    userValues: async () => () => new Map(Object.entries(user)),
     runtime: { catalogue: async () => KNOWN },
     testCall: async () => ({ ok: true, usage: null }),
     ...rest,
@@ -94,13 +94,15 @@ test("an unknown model is a 400; with a base URL set any name of the provider ma
 })
 
 test("the default: what is configured, else the first provider with a key, else the demo model", async () => {
-  assert.equal(await modelsWith().effective(ask()), "demo/demo")
-  assert.equal(await modelsWith({ defaultModel: "openai/gpt-5.4" }).effective(ask()), "openai/gpt-5.4")
+  const effective = async (models: Models, wanted: string | null = null) =>
+    (await models.of("usr_1")).effective({ wanted })
+  assert.equal(await effective(modelsWith()), "demo/demo")
+  assert.equal(await effective(modelsWith({ defaultModel: "openai/gpt-5.4" })), "openai/gpt-5.4")
   const platform = { OPENAI_API_KEY: "k", MISTRAL_API_KEY: "k" }
-  assert.equal(await modelsWith({ platform }).effective(ask()), "openai/gpt-5.4")
+  assert.equal(await effective(modelsWith({ platform })), "openai/gpt-5.4")
   const own = modelsWith({ platform, user: { ANTHROPIC_API_KEY: "k" } })
-  assert.equal(await own.effective(ask()), "anthropic/claude-sonnet-5")
-  assert.equal(await own.effective(ask("mistral/x")), "mistral/x")
+  assert.equal(await effective(own), "anthropic/claude-sonnet-5")
+  assert.equal(await effective(own, "mistral/x"), "mistral/x")
 })
 
 test("a platform that once had a key and lost it says so instead of answering from the demo's script", async () => {

@@ -24,15 +24,20 @@ export interface ResolvedModel {
   credentials: Credentials
 }
 
-export interface Models {
+/** What a user's agents can use, by one look at the user's keys. Asks nobody. */
+export interface UserModels {
   /** The model that a message would use, whether or not it could be used. */
-  effective(wanted: Wanted): Awaitable<string>
+  effective(wanted: Omit<Wanted, "userId">): string
+  /** Why the model could not be used now, in words for its user; null when it could. */
+  problem(wanted: Omit<Wanted, "userId">): string | null
+}
+
+export interface Models {
+  of(userId: string): Awaitable<UserModels>
   /** With key and base URL of the one owner. 400 for a model that nobody knows, 424 for one whose key is not set. */
   resolve(wanted: Wanted): Promise<ResolvedModel>
   /** Could the model be used now? Asks nobody. */
   state(wanted: Wanted): Promise<"ready" | "missing_key" | "demo">
-  /** Why the model could not be used now, in words for its user; null when it could. Asks nobody. */
-  problem(wanted: Wanted): Awaitable<string | null>
   /** 400 for a model that nobody knows. */
   check(userId: string, wanted: string | null): Promise<void>
   list(userId: string): Promise<Model[]>
@@ -50,7 +55,7 @@ export interface ModelsOptions {
   platform: Readonly<Record<string, string>>
   /** The provider whose key the platform was first seen with; null: it never had one. */
   firstProvider: string | null
-  userValues(userId: string, agentId?: string): Awaitable<Values>
+  userValues(userId: string): Awaitable<(agentId?: string) => Values>
   runtime: Pick<Runtime, "catalogue">
   /** Within the budgets and counted like any other call. */
   testCall(call: TestCall, signal: AbortSignal): Promise<ModelTest>
@@ -100,15 +105,12 @@ export function createModels(options: ModelsOptions): Models {
   }
 
   async function resolve({ userId, agentId, wanted }: Wanted): Promise<ResolvedModel> {
-    const user = await userValues(userId, agentId)
+    const user = (await userValues(userId))(agentId)
     const model = orDefault(wanted, user)
     const { credentials, problem } = await known(model, user)
     if (credentials === null) throw new AppError("failed_dependency", problem)
     return { model, credentials }
   }
-
-  const problem = ({ userId, agentId, wanted }: Wanted): Awaitable<string | null> =>
-    whenThere(userValues(userId, agentId), (user) => problemWith(wanted, user))
 
   function problemWith(wanted: string | null, user: Values): string | null {
     const model = orDefault(wanted, user)
@@ -119,19 +121,21 @@ export function createModels(options: ModelsOptions): Models {
 
   return {
     resolve,
-    effective: ({ userId, agentId, wanted }) =>
-      wanted ?? options.defaultModel ?? whenThere(userValues(userId, agentId), (user) => orDefault(null, user)),
-    problem,
-    async state(wanted) {
-      if ((await problem(wanted)) !== null) return "missing_key"
-      const model = orDefault(wanted.wanted, await userValues(wanted.userId, wanted.agentId))
-      return model === DEMO_MODEL ? "demo" : "ready"
+    of: (userId) =>
+      whenThere(userValues(userId), (valuesOf) => ({
+        effective: ({ agentId, wanted }) => orDefault(wanted, valuesOf(agentId)),
+        problem: ({ agentId, wanted }) => problemWith(wanted, valuesOf(agentId)),
+      })),
+    async state({ userId, agentId, wanted }) {
+      const user = (await userValues(userId))(agentId)
+      if (problemWith(wanted, user) !== null) return "missing_key"
+      return orDefault(wanted, user) === DEMO_MODEL ? "demo" : "ready"
     },
     async check(userId, wanted) {
-      if (wanted !== null) await known(wanted, await userValues(userId))
+      if (wanted !== null) await known(wanted, (await userValues(userId))())
     },
     async list(userId) {
-      const user = await userValues(userId)
+      const user = (await userValues(userId))()
       const usable = new Map(PROVIDERS.map((provider) => [provider.id, has(provider, user)]))
       const rows = [...(await models()).values()].map((model) => ({
         id: model.id,
@@ -145,7 +149,7 @@ export function createModels(options: ModelsOptions): Models {
     async test(userId, model, signal) {
       const startedAt = clock.now()
       const took = () => Math.max(0, clock.now() - startedAt)
-      const { credentials, problem } = await known(model, await userValues(userId))
+      const { credentials, problem } = await known(model, (await userValues(userId))())
       if (credentials === null) return { ok: false, error: problem, latency_ms: took() }
       if (model === DEMO_MODEL) return { ok: true, latency_ms: took() }
       const price = (await models()).get(model)?.price

@@ -115,7 +115,7 @@ forEachDatabase((_name, open) => {
     assert.deepEqual(await sees("agt_a"), { FOR_ALL: "1", FOR_B: "3" })
     await here.delete(ada, "for_all", origin)
     assert.deepEqual(await sees("agt_a"), { FOR_B: "3" })
-    const providers = await there.providerValues(ada.id, "agt_a")
+    const providers = (await there.providerValues(ada.id))("agt_a")
     assert.deepEqual(
       [...providers],
       [
@@ -124,8 +124,9 @@ forEachDatabase((_name, open) => {
       ],
     )
     await here.put(ada, [{ key: "OPENAI_API_KEY", value: "sk-2", agents: ["b"] }], origin)
-    assert.equal((await there.providerValues(ada.id, "agt_a")).get("OPENAI_API_KEY"), null)
-    assert.equal((await there.providerValues(ada.id, "agt_b")).get("OPENAI_API_KEY"), "sk-2")
+    const valuesOf = await there.providerValues(ada.id)
+    assert.equal(valuesOf("agt_a").get("OPENAI_API_KEY"), null)
+    assert.equal(valuesOf("agt_b").get("OPENAI_API_KEY"), "sk-2")
     assert.deepEqual(
       (await there.maskValues(ada.id)).map((one) => one.name),
       ["FOR_B", "OPENAI_API_KEY", "OPENAI_BASE_URL"],

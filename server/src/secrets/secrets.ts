@@ -34,10 +34,10 @@ export interface Secrets {
   /** What the commands of an agent see: the secrets of every agent and its own, without the providers' variables. */
   environment(userId: string, agentId: string): Promise<Record<string, string>>
   /**
-   * The user's own provider keys and base URLs by their names. A key that is given to other agents only has the value
-   * null: it is set, so the platform's is not used, but this agent may not use it either.
+   * The user's own provider keys and base URLs by their names, as each agent has them. A key that is given to other agents
+   * only has the value null: it is set, so the platform's is not used, but this agent may not use it either.
    */
-  providerValues(userId: string, agentId?: string): Awaitable<ReadonlyMap<string, string | null>>
+  providerValues(userId: string): Awaitable<(agentId?: string) => ReadonlyMap<string, string | null>>
   /** Everything to be masked in what comes from the user's sandboxes. */
   maskValues(userId: string): Promise<{ name: string; value: string }[]>
   /** Drops what is kept of a user in memory. */
@@ -190,7 +190,7 @@ export function createSecrets({ db, clock, masterKey }: SecretsOptions): Secrets
       )
       return Object.fromEntries(secrets.map(({ key, value }) => [key, value]))
     },
-    providerValues: (userId, agentId) => whenThere(opened(userId), (secrets) => providerValuesOf(secrets, agentId)),
+    providerValues: (userId) => whenThere(opened(userId), (secrets) => (agentId) => providerValuesOf(secrets, agentId)),
     async maskValues(userId) {
       return (await opened(userId)).map(({ key, value }) => ({ name: key, value }))
     },

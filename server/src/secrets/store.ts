@@ -1,11 +1,18 @@
 import { sql } from "kysely"
 import type { Database, Step } from "../db/database.ts"
 import { forUser } from "../db/for-user.ts"
+import { prepared } from "../db/prepared.ts"
 import type { Schema } from "../db/schema.ts"
 
 export type SecretRow = Schema["secrets"]
 
 export function secretStore(db: Database) {
+  const stampOf = prepared<{ count: number; last: number | null }, [string]>(
+    db,
+    forUser(db, "")
+      .select("secrets")
+      .select((e) => [e.fn.countAll<number>().as("count"), e.fn.max("updated_at").as("last")]),
+  )
   return {
     list: (userId: string) => forUser(db, userId).select("secrets").selectAll().orderBy("key").execute(),
 
@@ -13,11 +20,8 @@ export function secretStore(db: Database) {
 
     /** Changes with every change of the user's secrets, also with those that another server made. */
     async stamp(userId: string): Promise<string> {
-      const row = await forUser(db, userId)
-        .select("secrets")
-        .select((e) => [e.fn.countAll<number>().as("count"), e.fn.max("updated_at").as("last")])
-        .executeTakeFirstOrThrow()
-      return `${row.count}:${row.last}`
+      const [row] = await stampOf(userId)
+      return `${row?.count}:${row?.last}`
     },
 
     /**
