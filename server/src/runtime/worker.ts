@@ -1,5 +1,6 @@
 import { parentPort, workerData } from "node:worker_threads"
 import { letOthersGoFirst } from "../lib/thread.ts"
+import { keepTickShape } from "../lib/tick-shape.ts"
 import { createBorder } from "./border.ts"
 import { createDemoBudget } from "./demo-model.ts"
 import { installGuard } from "./guard.ts"
@@ -19,6 +20,7 @@ const running = new Map<string, AbortController>()
 const demoBudget = createDemoBudget(() => Date.now())
 if (stepsBack) letOthersGoFirst()
 installGuard()
+keepTickShape()
 
 main.on("message", (message: ToWorker) => {
   switch (message.type) {

@@ -4,6 +4,7 @@ import { openDatabase } from "../db/open.ts"
 import { systemClock } from "../lib/clock.ts"
 import { jsonLogger } from "../lib/log.ts"
 import { StartError } from "../lib/start-error.ts"
+import { keepTickShape } from "../lib/tick-shape.ts"
 import { lockDataFolder, prepareDataFolder } from "./data-folder.ts"
 import { giveBackMemory } from "./give-back.ts"
 import { listen } from "./listen.ts"
@@ -98,6 +99,7 @@ async function start(): Promise<void> {
   if (keys.isNew) say(`Your admin key, shown this once: ${keys.adminKey}`)
   const link = await app.welcomeLink()
   if (link !== null) say(`Open the dashboard as administrator, once, within 10 minutes: ${link}`)
+  keepTickShape()
   giveBackMemory()
   app.start()
 }
