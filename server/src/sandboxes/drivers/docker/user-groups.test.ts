@@ -22,8 +22,8 @@ const daemon = () => {
 }
 after(async () => (await docker)?.[Symbol.asyncDispose]())
 
-/** Of users, wherever version 1 or 2 has them. */
-const groupsOf = (userId: string) => globSync(`/sys/fs/cgroup/{*/,}autonomis_*/${userId}`)
+/** A user's, in version 1 or 2, made by the daemon itself or by systemd. */
+const groupsOf = (userId: string) => globSync(`/sys/fs/cgroup/{*/,}autonomis_*/{,autonomis_*-}${userId}{,.slice}`)
 const fileOf = (userId: string, name: string) =>
   groupsOf(userId)
     .map((group) => `${group}/${name}`)
@@ -50,7 +50,7 @@ test("a user who keeps the processor busy goes behind everybody else, and comes 
     await open(specOf({ userId: "usr_calm", limits: wide }))
     const [idle, other] = [fileOf("usr_hog", "cpu.idle"), fileOf("usr_calm", "cpu.idle")]
     if (idle === undefined || other === undefined) return context.skip("this kernel has no such rank")
-    const all = idle.replace("/usr_hog", "")
+    const all = `${dirname(dirname(idle))}/cpu.idle`
     const read = () => [idle, other, all].map((path) => readFileSync(path, "utf8").trim()).join()
     assert.equal(read(), "0,0,0")
     const hog = (await run(client, HOG)).text
