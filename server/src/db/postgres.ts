@@ -1,6 +1,7 @@
 import { Kysely, PostgresDialect } from "kysely"
 import pg from "pg"
 import { type BatchRows, type Compiled, checkRows, type Database, type Step } from "./database.ts"
+import { holdBack } from "./hold-back.ts"
 import { listenOn } from "./postgres-listen.ts"
 import { createReads } from "./postgres-reads.ts"
 import type { Schema } from "./schema.ts"
@@ -68,7 +69,10 @@ async function inTransaction<const S extends readonly Step[]>(pool: pg.Pool, ste
   let broken = false
   try {
     await client.query("begin")
-    const results = await Promise.allSettled(queries.map((query) => client.query(query)))
+    const send = holdBack(client)
+    const sent = Promise.allSettled(queries.map((query) => client.query(query)))
+    send()
+    const results = await sent
     const rows = steps.map((step, i) => {
       const result = resultOf(results[i])
       const returns = result.rows.length > 0 || !WRITES.has(result.command)
