@@ -1,4 +1,4 @@
-import type pg from "pg"
+import pg from "pg"
 import { holdBack } from "./hold-back.ts"
 
 /** So many, and the next go over another connection: none is held for ever, however busy the server is. */
@@ -10,22 +10,27 @@ interface Line {
   underWay: number
   /** What is sent waits for the end of the turn. */
   isHeld: boolean
+  isBroken: boolean
 }
 
 /**
  * Sends short reads over one connection as they come, without waiting for each other's answers. Those of a turn leave
  * together, and are answered together: a write and a wake-up for each costs both sides as much as the read itself. The
- * connection is given back when nothing is under way.
+ * connection is given back when nothing is under way; one that does not answer in time is ended, so that nobody waits
+ * behind others for ever.
  */
-export function createReads(pool: pg.Pool): (query: pg.QueryConfig) => Promise<unknown[]> {
+export function createReads(pool: pg.Pool, withinMs: number): (query: pg.QueryConfig) => Promise<unknown[]> {
   let current: Line | null = null
+  const leave = (line: Line) => {
+    if (current === line) current = null
+  }
   return async (query) => {
-    current ??= { client: pool.connect(), begun: 0, underWay: 0, isHeld: false }
+    current ??= { client: pool.connect(), begun: 0, underWay: 0, isHeld: false, isBroken: false }
     const line = current
     line.underWay++
     if (++line.begun === READS_EACH) current = null
     const client = await line.client.catch((error: unknown) => {
-      if (current === line) current = null
+      leave(line)
       throw error
     })
     if (!line.isHeld) {
@@ -37,11 +42,19 @@ export function createReads(pool: pg.Pool): (query: pg.QueryConfig) => Promise<u
       })
     }
     try {
-      return (await client.query(query)).rows
+      const timed = { ...query, query_timeout: withinMs }
+      return (await client.query(timed)).rows
+    } catch (error) {
+      // What the database itself answers leaves the connection as it was.
+      if (!(error instanceof pg.DatabaseError)) {
+        line.isBroken = true
+        leave(line)
+      }
+      throw error
     } finally {
       if (--line.underWay === 0) {
-        if (current === line) current = null
-        client.release()
+        leave(line)
+        client.release(line.isBroken)
       }
     }
   }

@@ -1,10 +1,12 @@
 import assert from "node:assert/strict"
 import { after, test } from "node:test"
 import { sql } from "kysely"
+import pg from "pg"
 import { freshPostgres } from "../../../test/databases.ts"
-import { stopOwnPostgres } from "../../../test/postgres.ts"
+import { postgresUrl, stopOwnPostgres } from "../../../test/postgres.ts"
 import { until } from "../../../test/until.ts"
 import type { Database } from "./database.ts"
+import { createReads } from "./postgres-reads.ts"
 import { prepared } from "./prepared.ts"
 
 after(stopOwnPostgres)
@@ -61,4 +63,18 @@ test("whoever waits on a connection that ends is told, and the next goes over an
   assert.deepEqual([await read("there"), await read("x")], [[{ value: "there" }], []])
   await db.batch([insert(db, "x")])
   assert.equal((await read("x"))[0]?.value, "x")
+})
+
+test("a read that is not answered in time is given up with those behind it, and the next are answered", async () => {
+  const pool = new pg.Pool({ connectionString: await postgresUrl(), pipeline: true })
+  pool.on("connect", (client) => client.on("error", () => {}))
+  const read = createReads(pool, 200)
+  const slow = read({ text: "select pg_sleep(3600)" })
+  const ends = await Promise.allSettled([slow, read({ text: "select 1 as one" })])
+  assert.deepEqual(
+    ends.map(({ status }) => status),
+    ["rejected", "rejected"],
+  )
+  assert.deepEqual(await read({ text: "select 1 as one" }), [{ one: 1 }])
+  await pool.end()
 })

@@ -7,6 +7,8 @@ import { createReads } from "./postgres-reads.ts"
 import type { Schema } from "./schema.ts"
 
 const POOL_SIZE = 10
+/** For a connection of the pool, and for the answer to a short read. */
+const WAIT_MS = 10_000
 /** A plan that was made while tables were small is kept no longer. */
 const CONNECTION_LIVES_SECONDS = 600
 const INT8 = 20
@@ -29,14 +31,14 @@ export function openPostgres(url: string, onError: (error: Error) => void, schem
     max: POOL_SIZE,
     types,
     pipeline: true,
-    connectionTimeoutMillis: 10_000,
+    connectionTimeoutMillis: WAIT_MS,
     maxLifetimeSeconds: CONNECTION_LIVES_SECONDS,
   })
   pool.on("error", onError)
   // Of a connection in use its queries tell; an error that nobody hears pg would throw into the process.
   pool.on("connect", (client) => client.on("error", () => {}))
   const kysely = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) })
-  const reads = createReads(pool)
+  const reads = createReads(pool, WAIT_MS)
   return {
     dialect: "postgres",
     writes: null,

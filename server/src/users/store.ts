@@ -13,6 +13,14 @@ export interface ListFilter {
 const NAMED = ["id", "name", "tier", "state", "limits"] as const
 export type NamedRow = Readonly<Pick<Schema["users"], (typeof NAMED)[number]>>
 
+const ALL = [
+  ...NAMED,
+  "email",
+  "display_name",
+  "state_reason",
+  "created_at",
+] as const satisfies (keyof Schema["users"])[]
+
 const NOBODY: Schema["users"] = {
   id: "",
   name: null,
@@ -27,6 +35,10 @@ const NOBODY: Schema["users"] = {
 
 export function userStore(db: Database) {
   const byName = preparedOne<NamedRow, [string]>(db, db.read.selectFrom("users").select(NAMED).where("name", "=", ""))
+  const byId = preparedOne<Schema["users"], [string]>(
+    db,
+    db.read.selectFrom("users").select(ALL).where("id", "=", "").where("state", "<>", sql.lit("deleting")),
+  )
   const insert = preparedInsert(db, "users", NOBODY, (query) => query.onConflict((c) => c.column("name").doNothing()))
   const planOf = preparedOne<Pick<Schema["users"], "tier" | "limits">, [string]>(
     db,
@@ -46,11 +58,7 @@ export function userStore(db: Database) {
 
   return {
     byName,
-
-    async byId(userId: string) {
-      const row = await db.read.selectFrom("users").selectAll().where("id", "=", userId).executeTakeFirst()
-      return row === undefined || row.state === "deleting" ? null : row
-    },
+    byId,
 
     /** Null when nothing is left of the user. */
     async stateOf(userId: string) {

@@ -84,7 +84,7 @@ export function createUsers({ db, clock, plans, keys, purge, enders }: UsersOpti
     auditStep(db, origin, { userId: user.id, action, target: `user:${user.name}` }, clock.now())
   const ownKey = (userId: string) => ({ kind: "user", userId, agentId: null }) as const
 
-  const view = (row: Schema["users"]): UserView => ({
+  const view = (row: Readonly<Schema["users"]>): UserView => ({
     user: row.name ?? "",
     email: row.email,
     display_name: row.display_name,
