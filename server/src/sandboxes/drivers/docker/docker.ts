@@ -29,6 +29,8 @@ export interface DockerOptions {
   socket: string
   /** Where control groups are, for tests; `/sys/fs/cgroup`. */
   cgroups?: string
+  /** How often is looked who keeps the processor busy, for tests. */
+  lookMs?: number
   /** For the tests that take a boundary away, to see that its absence is noticed. */
   weakened?: Weakened
 }
@@ -64,16 +66,16 @@ const Info = z.object({
  * shown to it; when the server dies it goes on, and the next server takes it over as it is.
  */
 export function createDockerDriver(options: DockerOptions): SandboxDriver {
-  const { dataDir, log, socket, cgroups = "/sys/fs/cgroup", weakened = {} } = options
+  const { dataDir, log, socket, cgroups = "/sys/fs/cgroup", lookMs, weakened = {} } = options
   const ownUids = process.getuid?.() === 0
   const uid = ownUids ? INNER_UID : (process.getuid?.() ?? INNER_UID)
   const user = `${uid}:${ownUids ? INNER_UID : (process.getgid?.() ?? uid)}`
   const workspaces = ownedBy(createWorkspaces({ dataDir, ownUids }), ownUids ? uid : null)
   const running = createRunning<RunningGuest>(workspaces)
-  const instance = createHash("sha256").update(dataDir).digest("hex").slice(0, 12)
+  const instance = instanceOf(dataDir)
   const engine = createEngine(socket)
   const containers = createContainers(engine, instance)
-  const userGroups = createUserGroups({ containers, instance, log, root: cgroups })
+  const userGroups = createUserGroups({ containers, instance, log, root: cgroups, lookMs })
   const folder = join(dataDir, "docker")
   const nameOf = (id: string) => `autonomis-${instance}-${id}`
   const channelOf = (id: string) => join(folder, "channels", id)
@@ -322,6 +324,9 @@ export function createDockerDriver(options: DockerOptions): SandboxDriver {
   }
   return driver
 }
+
+/** Tells a server's containers from another's on the same daemon; the same at each of its starts. */
+export const instanceOf = (dataDir: string) => createHash("sha256").update(dataDir).digest("hex").slice(0, 12)
 
 /** All workspaces belong to the one user that containers run as. */
 function ownedBy(workspaces: Workspaces, uid: number | null): Workspaces {

@@ -46,6 +46,8 @@ export interface UserGroupsOptions {
   log: Logger
   /** `/sys/fs/cgroup`. */
   root: string
+  /** How often is looked, for tests. */
+  lookMs?: number | undefined
 }
 
 interface Place {
@@ -67,7 +69,7 @@ const BEHIND = 2
  * group, which is sent behind as bubblewrap's is. Elsewhere it is asked to give each container of the user's the smallest
  * weight, which it can do for nothing but containers.
  */
-export function createUserGroups({ containers, instance, log, root }: UserGroupsOptions): UserGroups {
+export function createUserGroups({ containers, instance, log, root, lookMs }: UserGroupsOptions): UserGroups {
   const name = `autonomis_${instance}`
   let place: Place | null = null
   /** How many containers each user's group is kept for. */
@@ -83,9 +85,10 @@ export function createUserGroups({ containers, instance, log, root }: UserGroups
       else behind.delete(userId)
       apply(userId)
     },
+    lookMs,
   })
 
-  const restraint = createRestraint()
+  const restraint = createRestraint(lookMs)
 
   /** As systemd nests its slices by their names; a dash would be one more. */
   const groupOf = (userId: string) => (place?.systemd ? `${name}-${userId.replaceAll("-", "_")}.slice` : userId)
