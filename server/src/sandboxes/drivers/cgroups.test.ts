@@ -1,13 +1,13 @@
 import assert from "node:assert/strict"
-import { spawn } from "node:child_process"
+import { type ChildProcess, spawn } from "node:child_process"
 import { randomBytes } from "node:crypto"
 import { once } from "node:events"
-import { closeSync, existsSync, globSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, globSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { test } from "node:test"
 import { temporaryFolder, until } from "../testing.ts"
 import { type Cgroup2Double, cgroup2Double, GONE } from "./cgroup2-double.ts"
-import { closeAll, identityOf, openCgroups } from "./cgroups.ts"
+import { type Cgroup, closeAll, identityOf, openCgroups, RESTRAINED_CPUS } from "./cgroups.ts"
 
 const LIMITS = { memoryBytes: 1000, cpus: 0.5, pids: 7, storageBytes: null }
 const specOf = (id: string, userId = "usr_1") => ({ id, userId, limits: LIMITS })
@@ -259,43 +259,73 @@ test("what a server killed with -9 left is swept by the next one on this host, a
   await next[Symbol.asyncDispose]()
 })
 
-test("a real sandbox that keeps the processor busy goes behind everybody else, and is told from one that rests", async (context) => {
+/** Runs in a group from its first moment on. */
+function spawnIn(group: Cgroup, command: string[]): ChildProcess {
+  const fds = group.openProcs()
+  const enter = fds.map((_, n) => `echo 0 >&${n + 3}`).join("; ")
+  const script = `${enter}; exec "$@"`
+  const child = spawn("/bin/sh", ["-c", script, "sh", ...command], { stdio: ["ignore", "ignore", "inherit", ...fds] })
+  closeAll(fds)
+  return child
+}
+
+const WIDE = { memoryBytes: 64 << 20, cpus: 0.5, pids: 10, storageBytes: null }
+/** Of the kernel's files for the groups of one server, in whichever tree they are. */
+const filesOf = (name: string, path: string) => globSync(`/sys/fs/cgroup/**/${name}.*/${path}`)
+const is = (path: string, text: string) => readFileSync(path, "utf8").trim() === text
+
+test("a real sandbox that keeps the processor busy goes behind everybody else until it rests, and is told from one that rests", async (context) => {
   const name = `autonomis-${randomBytes(6).toString("hex")}`
   const groups = openCgroups({ name, lookMs: 500 })
   if (groups === null || !groups.holds.includes("cpu limit")) return context.skip("no processor can be limited here")
   const commands = { usr_busy: "1 while 1", usr_resting: "sleep 60" }
   const open = Object.entries(commands).map(([userId, command]) => {
-    const group = groups.create({ id: "agt_1", userId, limits: { ...LIMITS, memoryBytes: 64 << 20 } })
-    const fds = group.openProcs()
-    const enter = fds.map((_, n) => `echo 0 >&${n + 3}`).join("; ")
-    const script = `${enter}; exec perl -e '${command}'`
-    const child = spawn("/bin/sh", ["-c", script], { stdio: ["ignore", "ignore", "inherit", ...fds] })
-    closeAll(fds)
-    return { group, child }
+    const group = groups.create({ id: "agt_1", userId, limits: WIDE })
+    return { group, child: spawnIn(group, ["perl", "-e", command]) }
   })
-  const [idle] = globSync(`/sys/fs/cgroup/{*,*/**}/${name}.*/usr_busy/cpu.idle`)
-  if (idle !== undefined) {
-    await until("it goes behind", () => readFileSync(idle, "utf8") === "1\n", 20_000)
-    assert.equal(readFileSync(idle.replace("busy", "resting"), "utf8"), "0\n")
+  const [idle] = filesOf(name, "usr_busy/cpu.idle")
+  try {
+    if (idle === undefined) return context.skip("this kernel has no such rank")
+    const resting = idle.replace("busy", "resting")
+    // On a slow machine the beginning of one that rests is work, too.
+    await until("it goes behind", () => is(idle, "1") && is(resting, "0"))
+    open[0]?.child.kill("SIGSTOP")
+    await until("it comes forward", () => is(idle, "0"))
+  } finally {
+    for (const { child } of open) child.kill("SIGKILL")
+    for (const { group } of open) await group.remove()
+    await groups[Symbol.asyncDispose]()
   }
-  for (const { child } of open) child.kill("SIGKILL")
-  for (const { group } of open) await group.remove()
-  await groups[Symbol.asyncDispose]()
-  if (idle === undefined) context.skip("this kernel has no such rank")
+})
+
+test("a real sandbox that is killed for memory again and again keeps a tenth of a processor, and gets back what was its own", async (context) => {
+  const name = `autonomis-${randomBytes(6).toString("hex")}`
+  const groups = openCgroups({ name, lookMs: 200 })
+  if (groups === null || !groups.holds.includes("cpu limit")) return context.skip("no processor can be limited here")
+  const group = groups.create({ id: "agt_1", userId: "usr_1", limits: { ...WIDE, memoryBytes: 24 << 20 } })
+  const bomb = `perl -e '$x = "x" x (1 << 27)'`
+  const child = spawnIn(group, ["/bin/bash", "-c", `for i in 1 2 3; do ${bomb}; done 2> /dev/null; exec sleep 60`])
+  try {
+    const [quota = ""] = [...filesOf(name, "usr_1/*/cpu.max"), ...filesOf(name, "usr_1/*/cpu.cfs_quota_us")]
+    const share = (cpus: number) => () => Number.parseInt(readFileSync(quota, "utf8"), 10) === cpus * 100_000
+    assert.ok(share(0.5)())
+    await until("it is restrained", share(RESTRAINED_CPUS))
+    await until("all were killed", () => group.hits().memory === 3)
+    await until("it rests", share(0.5))
+    assert.equal(child.exitCode, null, "the shell lives on")
+  } finally {
+    child.kill("SIGKILL")
+    await group.remove()
+    await groups[Symbol.asyncDispose]()
+  }
 })
 
 test("a user with four busy sandboxes gets no more of a contended processor than another with one", async (context) => {
   const groups = openCgroups({ name: `autonomis-${randomBytes(6).toString("hex")}` })
   if (groups === null || !groups.holds.includes("cpu limit")) return context.skip("no processor can be limited here")
-  const wide = { memoryBytes: 64 << 20, cpus: 1, pids: 10, storageBytes: null }
   const busy = ["usr_a", "usr_a", "usr_a", "usr_a", "usr_b"].map((userId, i) => {
-    const group = groups.create({ id: `agt_${i}`, userId, limits: wide })
-    const fds = group.openProcs()
-    const enter = fds.map((_, n) => `echo 0 >&${n + 3}`).join("; ")
-    const script = `${enter}; exec taskset -c 0 perl -e '1 while 1'`
-    const child = spawn("/bin/sh", ["-c", script], { stdio: ["ignore", "ignore", "inherit", ...fds] })
-    for (const fd of fds) closeSync(fd)
-    return { userId, group, child }
+    const group = groups.create({ id: `agt_${i}`, userId, limits: { ...WIDE, cpus: 1 } })
+    return { userId, group, child: spawnIn(group, ["taskset", "-c", "0", "perl", "-e", "1 while 1"]) }
   })
   const spent = (user: string) =>
     busy.reduce((sum, { userId, child }) => (userId === user ? sum + ticksOf(child.pid ?? 0) : sum), 0)
