@@ -122,17 +122,24 @@ function judge(output: string, why: string, ownUids: boolean, promised: string[]
   if (ownUids) holds.push("own uid for each agent")
   const byUlimit = ["process limit", "open files limit"].filter((limit) => seen.has(limit))
   holds.push(...new Set([...inForce, ...byUlimit]))
-  const notes = inForce.includes("memory limit")
-    ? []
-    : [
-        "no control groups can be written here: memory and CPU of a sandbox are not limited, processes and open files are (ulimit)",
-      ]
+  const notes = notesOn(inForce)
   if (seen.size === 0) return { holds: [], notes, problem: `no sandbox can be opened (${why}); ${cureFor(why)}` }
   return {
     holds,
     notes,
     problem: missing.length === 0 ? null : `the sandbox does not hold here: ${missing.join(", ")}`,
   }
+}
+
+/** What of an operator's host does not hold, by the limits that do. */
+export function notesOn(inForce: string[]): string[] {
+  const cure = "a service of systemd needs `Delegate=yes`"
+  if (!inForce.includes("memory limit"))
+    return [
+      `no control groups can be written here: memory and CPU of a sandbox are not limited, processes and open files are (ulimit); ${cure}`,
+    ]
+  if (inForce.includes("cpu limit")) return []
+  return [`no control group holds the processor here: it is neither limited nor shared by users; ${cure}`]
 }
 
 function cureFor(why: string): string {
