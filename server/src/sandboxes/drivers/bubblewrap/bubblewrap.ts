@@ -13,6 +13,7 @@ import { createRunning } from "../running.ts"
 import { createWorkspaces, type OpenWorkspace } from "../workspace.ts"
 import { bwrapArguments, launcher, SECCOMP_FD } from "./arguments.ts"
 import { type HostView, type HostViewOptions, openHostView } from "./host-view.ts"
+import { oomPolicyNote } from "./oom-policy.ts"
 import { MISSING, probe } from "./self-test.ts"
 import { buildSystem, type SandboxSystem } from "./system.ts"
 
@@ -186,6 +187,8 @@ export function createBubblewrapDriver(options: BubblewrapOptions): SandboxDrive
         ...{ ownUids, workspaces },
         start: (spec, workspace, command) => start(spec, workspace, made, command),
       })
+      const policy = made.cgroups?.version === "v2" ? await oomPolicyNote() : null
+      if (policy !== null) log.warn(policy)
       if (diskQuota === "image" && made.noImages !== null)
         result.problem ??= `AUTONOMIS_DISK_QUOTA is image, but there can be none here: ${made.noImages}`
       if (result.problem === null) log.info("sandbox self-test passed", { holds: result.holds, notes: result.notes })
