@@ -14,7 +14,7 @@ export interface Compilable<Row> {
 
 /**
  * One statement of a batch. `rows` is how many rows it must return (if it returns rows) or change; another number rolls
- * the whole batch back with `otherwise`.
+ * the whole batch back with `otherwise`. On PostgreSQL the statements after it have run by then, and are undone with it.
  */
 export interface Step<Row = unknown> {
   query: Compilable<Row>

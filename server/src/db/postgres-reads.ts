@@ -45,8 +45,7 @@ export function createReads(pool: pg.Pool, withinMs: number): (query: pg.QueryCo
       const timed = { ...query, query_timeout: withinMs }
       return (await client.query(timed)).rows
     } catch (error) {
-      // What the database itself answers leaves the connection as it was.
-      if (!(error instanceof pg.DatabaseError)) {
+      if (isLost(error)) {
         line.isBroken = true
         leave(line)
       }
@@ -58,4 +57,13 @@ export function createReads(pool: pg.Pool, withinMs: number): (query: pg.QueryCo
       }
     }
   }
+}
+
+/** Prepared statements that are gone, or whose columns are others now: with every query of that name it would fail again. */
+const STALE = new Set(["26000", "0A000"])
+
+/** Is the connection of no use any more? What else the database answers leaves it as it was. */
+export function isLost(error: unknown): boolean {
+  if (!(error instanceof pg.DatabaseError)) return true
+  return error.severity === "FATAL" || STALE.has(error.code ?? "")
 }

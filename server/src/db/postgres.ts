@@ -3,7 +3,7 @@ import pg from "pg"
 import { type BatchRows, type Compiled, checkRows, type Database, type Step } from "./database.ts"
 import { holdBack } from "./hold-back.ts"
 import { listenOn } from "./postgres-listen.ts"
-import { createReads } from "./postgres-reads.ts"
+import { createReads, isLost } from "./postgres-reads.ts"
 import type { Schema } from "./schema.ts"
 
 const POOL_SIZE = 10
@@ -70,10 +70,15 @@ async function inTransaction<const S extends readonly Step[]>(pool: pg.Pool, ste
   const client = await pool.connect()
   let broken = false
   try {
-    await client.query("begin")
+    // Waits for no lock: who does not answer is gone.
+    await client.query(BEGIN)
     const send = holdBack(client)
-    const sent = Promise.allSettled(queries.map((query) => client.query(query)))
-    send()
+    let sent: Promise<PromiseSettledResult<pg.QueryResult>[]>
+    try {
+      sent = Promise.allSettled(queries.map((query) => client.query(query)))
+    } finally {
+      send()
+    }
     const results = await sent
     const rows = steps.map((step, i) => {
       const result = resultOf(results[i])
@@ -81,9 +86,12 @@ async function inTransaction<const S extends readonly Step[]>(pool: pg.Pool, ste
       checkRows(step, returns ? result.rows.length : (result.rowCount ?? 0))
       return result.rows
     })
-    await client.query("commit")
+    // Of a transaction that is to fail the server says so here only.
+    const { command } = await client.query("commit")
+    if (command !== "COMMIT") throw new Error(`the transaction ended with ${command}`)
     return rows as BatchRows<S>
   } catch (error) {
+    broken = error instanceof pg.DatabaseError && isLost(error)
     await client.query("rollback").catch(() => {
       broken = true
     })
@@ -93,6 +101,7 @@ async function inTransaction<const S extends readonly Step[]>(pool: pg.Pool, ste
   }
 }
 
+const BEGIN = Object.assign({ text: "begin" }, { query_timeout: WAIT_MS })
 const WRITES = new Set(["INSERT", "UPDATE", "DELETE", "MERGE"])
 
 /** The first that failed tells why; what comes after it fails only for that. */

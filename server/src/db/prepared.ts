@@ -37,15 +37,18 @@ export function preparedOne<Row, Parameters extends readonly string[]>(
   db: Database,
   query: Compilable<Row>,
 ): (...parameters: Parameters) => Awaitable<Readonly<Row> | null> {
-  const read = prepared<Row, Parameters>(db, query)
+  const compiled = named(query)
+  const tables = tablesOf(compiled.sql)
   const { writes } = db
-  if (writes === null) return (...parameters) => onlyRow(read(...parameters))
-  const tables = tablesOf(query.compile().sql)
-  const kept = createKept<Readonly<Row>>(() => writes.changesOf(tables))
+  const kept = writes && createKept<Readonly<Row>>(() => writes.changesOf(tables))
   return (...parameters) => {
-    const known = kept.get(parameters)
+    if (parameters.length !== compiled.parameters.length) throw new TypeError("wrong number of parameters")
+    const known = kept?.get(parameters)
     if (known !== undefined) return known
-    return whenThere(read(...parameters), ([row]) => (row === undefined ? null : kept.set(parameters, row)))
+    return whenThere(db.fetch<Row>({ ...compiled, parameters }), ([row]) => {
+      if (row === undefined) return null
+      return kept ? kept.set(parameters, Object.freeze(row)) : row
+    })
   }
 }
 

@@ -24,7 +24,7 @@ export interface Schema {
   /** The user's data key, sealed by the master key of `master_version`. */
   data_keys: { user_id: string; sealed: Uint8Array; master_version: number; created_at: number }
   api_keys: {
-    /** SHA-256 of the key, hex. The key itself is stored nowhere. */
+    /** The time in the key and its SHA-256 in hex; of older keys that alone. The key itself is stored nowhere. */
     hash: string
     kind: KeyKind
     user_id: string | null

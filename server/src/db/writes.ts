@@ -12,8 +12,8 @@ export interface WriteCounter extends Writes {
 }
 
 const WRITE = /^\s*(?:insert into|update|delete from) "(\w+)"/i
-const PLAIN_INSERT = /^\s*insert into (?!.* on conflict .* do update )/is
-const READ = /^\s*(?:select|begin|savepoint|release|pragma)\b/i
+const PLAIN_INSERT = /^\s*insert into (?!.*\bon\s+conflict\b.*\bdo\s+update\b)/is
+const NOTHING_WRITTEN = /^\s*(?:select|begin|savepoint|release|rollback|pragma)\b/i
 
 /** What is written inside a transaction counts again at its end: only then others see it. */
 export function countWrites(): WriteCounter {
@@ -34,7 +34,7 @@ export function countWrites(): WriteCounter {
           inserts.committed()
           changes.committed()
         }
-      if (READ.test(sql)) return () => {}
+      if (NOTHING_WRITTEN.test(sql)) return () => {}
       return () => {
         others++
       }

@@ -7,7 +7,8 @@ import { join } from "node:path"
 import { test } from "node:test"
 import { temporaryFolder, until } from "../testing.ts"
 import { type Cgroup2Double, cgroup2Double, GONE } from "./cgroup2-double.ts"
-import { type Cgroup, closeAll, identityOf, openCgroups, RESTRAINED_CPUS } from "./cgroups.ts"
+import { type Cgroup, closeAll, identityOf, openCgroups } from "./cgroups.ts"
+import { RESTRAINED_CPUS } from "./restraint.ts"
 
 const LIMITS = { memoryBytes: 1000, cpus: 0.5, pids: 7, storageBytes: null }
 const specOf = (id: string, userId = "usr_1") => ({ id, userId, limits: LIMITS })
@@ -118,7 +119,7 @@ test("version 2: who is killed for memory again and again keeps a tenth of a pro
     const user = `${SERVICE}/${OURS}/usr_1`
     const [name = ""] = readdirSync(join(root, user)).filter((entry) => entry.startsWith("agt_1."))
     assert.equal(text(`${user}/${name}/cpu.max`), "200000 100000")
-    writeFileSync(join(root, user, name, "memory.events"), "oom_kill 2\n")
+    writeFileSync(join(root, user, name, "memory.events"), "max 7\noom_kill 2\n")
     await until("it is restrained", () => text(`${user}/${name}/cpu.max`) === "10000 100000")
     await until("it rests", () => text(`${user}/${name}/cpu.max`) === "200000 100000")
     await group?.remove()

@@ -12,7 +12,7 @@ import {
 import { basename, dirname, join } from "node:path"
 import { setTimeout as delay } from "node:timers/promises"
 import type { LimitHits, SandboxSpec } from "../driver.ts"
-import { createRestraint } from "./restraint.ts"
+import { createRestraint, RESTRAINED_CPUS, type Restrained } from "./restraint.ts"
 import { type Busy, createStepBack } from "./step-back.ts"
 
 /** Limits by control groups, where this process may make some. */
@@ -57,7 +57,7 @@ export interface CgroupOptions {
   root?: string
   /** `/proc/self/cgroup`. */
   own?: string
-  /** How often is looked who keeps the processor busy, for tests. */
+  /** How often is looked who keeps the processor busy, and who is killed for memory, for tests. */
   lookMs?: number | undefined
 }
 
@@ -194,9 +194,6 @@ interface Tree extends Pick<Cgroups, "version" | "paceDisk">, Pick<CgroupOptions
   ofCpus(cpus: number): Record<string, string | number>
 }
 
-/** What is left of the processor to who runs into the memory limit again and again. */
-export const RESTRAINED_CPUS = 0.1
-
 function make(
   { version, controllers, bases, handOn, paceDisk, ofCpus, lookMs }: Tree,
   limit: (dirs: string[], limits: SandboxSpec["limits"]) => void,
@@ -225,7 +222,7 @@ function make(
     }
     return [
       stepBack.watch({ userId, periods: () => counter(group, "cpu.stat", "nr_periods") }),
-      restraint.watch({ kills: () => hitsOf(dirs).memory, restrain }),
+      restraint.watch({ kills: () => ownKillsOf(dirs), restrain }),
     ]
   }
   return {
@@ -276,7 +273,7 @@ function make(
 export function groupsOf(
   pid: number,
   root = "/sys/fs/cgroup",
-): Pick<Cgroup, "hits" | "inForce"> & Pick<Busy, "periods"> {
+): Pick<Cgroup, "hits" | "inForce"> & Pick<Busy, "periods"> & Pick<Restrained, "kills"> {
   const found = Object.keys(HOLDS).flatMap((controller) => {
     const membership = read(`/proc/${pid}/cgroup`) ?? ""
     const v1 = new RegExp(`^\\d+:(?:[^:]*,)?${controller}(?:,[^:]*)?:(.*)$`, "m").exec(membership)?.[1]
@@ -285,9 +282,11 @@ export function groupsOf(
     return v2 === undefined ? [] : [{ controller, dir: join(root, v2) }]
   })
   const cpu = found.find(({ controller }) => controller === "cpu")?.dir ?? ""
+  const dirs = [...new Set(found.map(({ dir }) => dir))]
   return {
+    kills: () => ownKillsOf(dirs),
     periods: () => counter(cpu, "cpu.stat", "nr_periods"),
-    hits: () => hitsOf([...new Set(found.map(({ dir }) => dir))]),
+    hits: () => hitsOf(dirs),
     inForce: () =>
       found.flatMap(({ controller, dir }) => (isInForce(dir, controller) ? (HOLDS[controller] ?? []) : [])),
   }
@@ -310,6 +309,16 @@ function hitsOf(dirs: string[]): LimitHits {
     hits.pids += counter(dir, "pids.events", "max")
   }
   return hits
+}
+
+/** Kills of who ran into the own limit; others may be for a limit above, or for the whole machine's memory. */
+function ownKillsOf(dirs: string[]): number {
+  const bytes = (dir: string, file: string) => Number(read(join(dir, file)) ?? Number.NaN)
+  // Newer kernels count no failures in version 1.
+  const hasMet = (dir: string) =>
+    counter(dir, "memory.events", "max") > 0 ||
+    bytes(dir, "memory.max_usage_in_bytes") > 0.95 * bytes(dir, "memory.limit_in_bytes")
+  return dirs.some(hasMet) ? hitsOf(dirs).memory : 0
 }
 
 const LIMIT_FILES: Record<string, string[]> = {

@@ -1,6 +1,6 @@
 /** What is looked at of one sandbox. */
 export interface Restrained {
-  /** How many of its processes the memory limit has killed since it was opened. */
+  /** How many of its processes were killed for memory since it was opened, if it ran into its own limit. */
   kills(): number
   /** With little of the processor from now on; or with all of its own again. */
   restrain(on: boolean): void
@@ -15,9 +15,12 @@ export interface Restraint extends Disposable {
   watch(one: Restrained): () => void
 }
 
+/** What is left of the processor to who is restrained. */
+export const RESTRAINED_CPUS = 0.1
+
 const LOOK_MS = 1000
 /** So many kills within so many looks are no mishap. */
-const MOST_KILLS = 2
+const TOO_MANY_KILLS = 2
 const WINDOW_LOOKS = 10
 /** It ends when none was killed for so long. */
 const REST_LOOKS = 30
@@ -41,7 +44,7 @@ export function createRestraint(lookMs: number = LOOK_MS): Restraint {
     seen.kills = kills
     seen.recent.push(fresh)
     if (seen.recent.length > WINDOW_LOOKS) seen.recent.shift()
-    const isMany = seen.recent.reduce((sum, count) => sum + count, 0) >= MOST_KILLS
+    const isMany = seen.recent.reduce((sum, count) => sum + count, 0) >= TOO_MANY_KILLS
     if (fresh > 0 && (isMany || seen.rest > 0)) {
       if (seen.rest === 0) one.restrain(true)
       seen.rest = REST_LOOKS

@@ -3,8 +3,8 @@ import { accessSync, constants, existsSync, readdirSync, rmdirSync } from "node:
 import { basename, join } from "node:path"
 import { promisify } from "node:util"
 import type { Logger } from "../../../lib/log.ts"
-import { groupsOf, RESTRAINED_CPUS, setBehind } from "../cgroups.ts"
-import { createRestraint } from "../restraint.ts"
+import { groupsOf, setBehind } from "../cgroups.ts"
+import { createRestraint, RESTRAINED_CPUS } from "../restraint.ts"
 import { createStepBack } from "../step-back.ts"
 import { nanoCpus } from "./container.ts"
 import type { Containers } from "./containers.ts"
@@ -14,7 +14,8 @@ import type { Containers } from "./containers.ts"
  * whose processes are killed for memory again and again.
  */
 export interface UserGroups extends Disposable {
-  /** Tells by what the daemon makes control groups, from its `GET /info`. Before that, and where it helps not, there are none. */
+  /** Tells by what the daemon makes control groups, from its `GET /info`. Until then, and where this process may not
+   * write control groups, containers lie in the daemon's own. */
   setDaemon(info: { CgroupDriver?: string | undefined; CgroupVersion?: string | undefined }): void
   /** A user's group, as the daemon is asked for it; null: its containers lie beside all others. */
   parentOf(userId: string): string | null
@@ -63,6 +64,9 @@ interface Place {
 const run = promisify(execFile)
 const IN_FRONT = 1024
 const BEHIND = 2
+const TELL_AGAIN_MS = 5000
+
+type Change = Parameters<Containers["update"]>[1]
 
 /**
  * Where this process may write among the host's control groups, the daemon is asked to put each user's containers into one
@@ -76,8 +80,11 @@ export function createUserGroups({ containers, instance, log, root, lookMs }: Us
   const held = new Map<string, number>()
   const open = new Map<string, Set<string>>()
   const behind = new Set<string>()
-  /** One after the other: a later wish must not be overtaken, and no group be entered while it is taken away. */
-  let updating = Promise.resolve()
+  /** What each open container is to have by the daemon's own means, and of which it was not told yet. */
+  const wanted = new Map<string, Change>()
+  const untold = new Set<string>()
+  let isTelling = false
+  /** One after the other, and no group is entered while it is taken away. */
   let removing = Promise.resolve()
   const stepBack = createStepBack({
     step(userId, back) {
@@ -105,10 +112,32 @@ export function createUserGroups({ containers, instance, log, root, lookMs }: Us
     for (const id of open.get(userId) ?? []) update(id, { CpuShares: back ? BEHIND : IN_FRONT })
   }
 
-  function update(id: string, change: Parameters<Containers["update"]>[1]): void {
-    updating = updating
-      .then(() => containers.update(id, change))
-      .catch((error) => log.debug("a container could not be given another part of the processor", { error }))
+  /** The last word on a container counts; a daemon that did not take it is told again while the container is open. */
+  function update(id: string, change: Change): void {
+    wanted.set(id, { ...wanted.get(id), ...change })
+    tell(id)
+  }
+
+  function tell(id: string): void {
+    untold.add(id)
+    if (!isTelling) void tellAll()
+  }
+
+  async function tellAll(): Promise<void> {
+    isTelling = true
+    for (const id of untold) {
+      untold.delete(id)
+      const change = wanted.get(id)
+      if (change === undefined) continue
+      try {
+        await containers.update(id, change)
+      } catch (error) {
+        if (!wanted.has(id)) continue
+        log.warn("a container could not be given another part of the processor", { error })
+        setTimeout(() => tell(id), TELL_AGAIN_MS).unref()
+      }
+    }
+    isTelling = false
   }
 
   function placeOf(driver: string | undefined, version: string | undefined): Place | null {
@@ -156,7 +185,7 @@ export function createUserGroups({ containers, instance, log, root, lookMs }: Us
   }
 
   async function removeEmpty(): Promise<void> {
-    removing = removing.then(removeUnheld)
+    removing = removing.then(removeUnheld).catch((error) => log.warn("control groups could not be removed", { error }))
     await removing
   }
 
@@ -177,12 +206,13 @@ export function createUserGroups({ containers, instance, log, root, lookMs }: Us
         watch({ id, pid, cpus, adopted }) {
           const theirs = open.get(userId) ?? new Set()
           open.set(userId, theirs.add(id))
-          const { periods, hits } = groupsOf(pid)
+          const { periods, kills } = groupsOf(pid)
           const restrain = (on: boolean) =>
             update(id, { NanoCpus: nanoCpus(on ? Math.min(cpus, RESTRAINED_CPUS) : cpus) })
-          const ends = [stepBack.watch({ userId, periods }), restraint.watch({ kills: () => hits().memory, restrain })]
+          const ends = [stepBack.watch({ userId, periods }), restraint.watch({ kills, restrain })]
           unwatch = () => {
             theirs.delete(id)
+            wanted.delete(id)
             if (theirs.size === 0) open.delete(userId)
             for (const end of ends) end()
           }
